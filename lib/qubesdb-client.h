@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * libqubesdb: a program's connection to the QubesDB daemon of one VM.
+ *
+ * Paths begin with '/', have at most 63 characters out of a-z A-Z 0-9 _ / . : @ - and are
+ * NUL-terminated. Values have 0 to 3071 bytes, none of them NUL.
+ *
+ * Threads: a handle belongs to one thread at a time; different handles are independent.
+ * Every call but the ones that say otherwise waits for the daemon's answer and finishes
+ * even if signals arrive. The library never prints, exits, aborts or raises SIGPIPE.
+ *
+ * Errors: where a call fails, errno says why.
+ *   ENOENT  qdb_read() only: there is no such entry
+ *   0       refused: a path that is too long or does not begin with '/', a value that is
+ *           too long, a write on a read-only connection, or anything else the daemon
+ *           answers with an error
+ *   EPROTO  the daemon refused to read, or sent something that is not the protocol
+ *   EPIPE   the daemon is gone; the next command connects again
+ *   EINTR   qdb_read_watch() only: a signal handler without SA_RESTART ran
+ *   EINVAL  the handle is NULL
+ *   ENOMEM
+ * Output arguments are written only on success.
+ *
+ * Reconnecting: a command that finds the daemon gone fails with EPIPE and closes the
+ * descriptor. The next command or qdb_watch_fd() connects again and registers all watches
+ * again; each of them then fires once, since something may have changed in between.
+ */
+#ifndef QUBESDB_CLIENT_H
+#define QUBESDB_CLIENT_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct qdb_handle;
+typedef struct qdb_handle *qdb_handle_t;
+
+/*
+ * Connects to the daemon of `vmname`, or to this VM's own if that is NULL: first to its
+ * read-write socket, then to the read-only one, in the directory that the environment
+ * variable QUBESDB_RUNTIME_DIR names, or /var/run/qubes. Returns a handle for
+ * qdb_close(), or NULL with the errno of the second connect().
+ */
+qdb_handle_t qdb_open(char *vmname);
+
+/* Ends the connection and frees everything that belongs to it. NULL is ignored. */
+void qdb_close(qdb_handle_t h);
+
+/*
+ * Returns the value at `path`, NUL-terminated, to be freed by the caller, and its length
+ * in bytes without that NUL in *value_len, which may be NULL. NULL on failure.
+ */
+char *qdb_read(qdb_handle_t h, char *path, unsigned int *value_len);
+
+/*
+ * Returns the full paths that begin with the string `path`, in ascending byte order, as a
+ * NULL-terminated array; the caller frees each string and the array. *list_len, which may
+ * be NULL, is their number. Without a match an empty array, NULL on failure.
+ */
+char **qdb_list(qdb_handle_t h, char *path, unsigned int *list_len);
+
+/*
+ * As qdb_list(), but the array is path, value, path, value, ..., NULL, NULL. *values_len,
+ * which may be NULL, becomes an array of the values' lengths, to be freed by the caller;
+ * *list_len, which may be NULL, is the number of entries. An empty `path` gives the whole
+ * namespace in descending order.
+ */
+char **qdb_multiread(qdb_handle_t h, char *path, unsigned int **values_len,
+		     unsigned int *list_len);
+
+/* Sets the entry `path` to `value_len` bytes of `value`. Returns 1, or 0 on failure. */
+int qdb_write(qdb_handle_t h, char *path, char *value, unsigned int value_len);
+
+/*
+ * Removes the entry `path`, or all entries below it if it ends in '/'. Returns 1, also if
+ * there was nothing to remove, or 0 on failure.
+ */
+int qdb_rm(qdb_handle_t h, char *path);
+
+/*
+ * Registers a watch: on exactly `path`, or on everything below if it ends in '/'. The
+ * path need not exist. The same watch may be registered several times, and then fires as
+ * often. Returns 1, or 0 on failure.
+ */
+int qdb_watch(qdb_handle_t h, char *path);
+
+/* Takes back one registration. Returns 1, also if there was none, or 0 on failure. */
+int qdb_unwatch(qdb_handle_t h, char *path);
+
+/*
+ * Waits for the next event, in the order in which they happened. Returns its path, to be
+ * freed by the caller: what was written or removed, not the watch. NULL on failure; after
+ * EPIPE the descriptor stays as it is, so that it can be taken out of an event loop.
+ */
+char *qdb_read_watch(qdb_handle_t h);
+
+/*
+ * Returns the descriptor to poll for readability, or -1 with errno EPIPE if the
+ * connection is gone and the daemon cannot be reached. It belongs to the library, is the
+ * one that commands use, and stays the same while the connection lives. It tells nothing
+ * of events that arrived while a command waited for its answer: ask qdb_watches_pending()
+ * too.
+ */
+int qdb_watch_fd(qdb_handle_t h);
+
+/*
+ * Returns how many events are queued in the library, so many times qdb_read_watch() will
+ * not wait. -1 for a NULL handle. Never waits and never reads from the connection.
+ */
+int qdb_watches_pending(qdb_handle_t h);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

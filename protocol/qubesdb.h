@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The QubesDB wire constants.
+ *
+ * Every message, on a local socket and on the vchan alike, is a struct qdb_hdr followed
+ * by data_len bytes of data. Programs that use libqubesdb do not need this header; it is
+ * for those that speak the protocol themselves. qubesdb-protocol(7) describes who may
+ * send what.
+ */
+#ifndef QUBESDB_H
+#define QUBESDB_H
+
+#include <stdint.h>
+
+/* The vchan port on which the daemon in dom0 waits for the one in the VM. */
+#define QDB_VCHAN_PORT 111
+
+/* Size of the path field in bytes. A path has at most QDB_MAX_PATH - 1 characters. */
+#define QDB_MAX_PATH 64
+
+/* The longest value in bytes. Deployed daemons refuse 3072 and more. */
+#define QDB_MAX_DATA 3071
+
+enum qdb_msg {
+	QDB_CMD_READ = 0,
+	QDB_CMD_WRITE = 1,
+	QDB_CMD_MULTIREAD = 2,
+	QDB_CMD_LIST = 3,
+	QDB_CMD_RM = 4,
+	QDB_CMD_WATCH = 5,
+	QDB_CMD_UNWATCH = 6,
+	QDB_RESP_OK = 7,
+	QDB_RESP_ERROR_NOENT = 8,
+	QDB_RESP_ERROR = 9,
+	QDB_RESP_READ = 10,
+	QDB_RESP_MULTIREAD = 11,
+	QDB_RESP_LIST = 12,
+	QDB_RESP_WATCH = 13,
+};
+
+struct qdb_hdr {
+	uint8_t type;            /* enum qdb_msg */
+	char path[QDB_MAX_PATH]; /* NUL-terminated */
+	uint8_t padding[3];      /* zero when sent, ignored when received */
+	uint32_t data_len;       /* bytes that follow the header, host byte order */
+};
+
+#endif
