@@ -215,6 +215,14 @@ size_t message_encode(uint8_t *out, enum qdb_msg type, const char *path, size_t 
 	return MESSAGE_HEADER_SIZE + data_len;
 }
 
+size_t message_encoded_size(const uint8_t *message)
+{
+	uint32_t data_len;
+
+	memcpy(&data_len, message + offsetof(struct qdb_hdr, data_len), sizeof(data_len));
+	return MESSAGE_HEADER_SIZE + data_len;
+}
+
 const char *message_name(unsigned type)
 {
 	return type < RULES ? rules[type].name : "unknown";

@@ -96,6 +96,9 @@ enum message_status message_stream_next(struct message_stream *s, struct message
 size_t message_encode(uint8_t *out, enum qdb_msg type, const char *path, size_t path_len,
 		      const char *data, size_t data_len);
 
+/* The size in bytes, header and data, of a message that message_encode() wrote. */
+size_t message_encoded_size(const uint8_t *message);
+
 /* The name that PROTOCOL and the log use, such as "WRITE"; "unknown" for other numbers.
  */
 const char *message_name(unsigned type);

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A turn of the event loop reads each ready client once and lets its session serve what
+ * arrived; when the turn ends, all the output that this has produced anywhere is sent.
+ * What a client cannot finish in one turn waits for the next, behind everyone else. An
+ * ordinary request costs three system calls: the wait, one read and one send.
+ */
+#include "daemon/clients.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+/* Sends to one client in one turn, 32 KiB each. */
+#define SENDS_PER_TURN 4
+
+#define ACCEPTS_PER_TURN 16
+
+struct client {
+	struct clients *clients;
+	struct session *session;
+	int fd;
+	bool at_end;  /* it will send no more */
+	bool dead;    /* it cannot be reached */
+	bool blocked; /* it does not take its output */
+	bool reading;
+	bool is_touched;
+	bool is_waiting;
+	TAILQ_ENTRY(client) all;
+	TAILQ_ENTRY(client) touched;
+	TAILQ_ENTRY(client) waiting;
+	struct event readable;
+	struct event writable;
+};
+
+static void touch(struct client *client)
+{
+	if (client->is_touched)
+		return;
+	client->is_touched = true;
+	TAILQ_INSERT_TAIL(&client->clients->touched, client, touched);
+}
+
+static void untouch(struct client *client)
+{
+	if (client->is_touched)
+		TAILQ_REMOVE(&client->clients->touched, client, touched);
+	client->is_touched = false;
+}
+
+static void set_waiting(struct client *client, bool waiting)
+{
+	if (waiting && !client->is_waiting)
+		TAILQ_INSERT_TAIL(&client->clients->waiting, client, waiting);
+	else if (!waiting && client->is_waiting)
+		TAILQ_REMOVE(&client->clients->waiting, client, waiting);
+	client->is_waiting = waiting;
+}
+
+static void set_reading(struct client *client, bool reading)
+{
+	if (reading && !client->reading)
+		event_add(&client->readable, NULL);
+	else if (!reading && client->reading)
+		event_del(&client->readable);
+	client->reading = reading;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+	uint8_t *space;
+	size_t room = session_space(client->session, &space);
+	ssize_t n;
+
+	(void)what;
+	touch(client);
+	if (room == 0)
+		return;
+	n = recv(fd, space, room, MSG_DONTWAIT);
+	if (n > 0) {
+		session_received(client->session, (size_t)n);
+		session_run(client->session);
+	} else if (n == 0) {
+		client->at_end = true;
+	} else if (errno != EAGAIN && errno != EINTR) {
+		client->dead = true;
+	}
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+
+	(void)fd, (void)what;
+	client->blocked = false;
+	touch(client);
+}
+
+/* ---- the end of a turn ---- */
+
+static void flush(struct client *client)
+{
+	const uint8_t *bytes;
+	size_t len;
+	ssize_t n;
+
+	for (int sends = 0; sends < SENDS_PER_TURN && !client->blocked; sends++) {
+		bytes = session_output(client->session, &len);
+		if (len == 0)
+			return;
+		n = send(client->fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n >= 0) {
+			session_sent(client->session, (size_t)n);
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
+			client->dead = true;
+			return;
+		}
+		client->blocked = true;
+		session_stalled(client->session);
+		event_add(&client->writable, NULL);
+	}
+}
+
+static void close_client(struct client *client)
+{
+	TAILQ_REMOVE(&client->clients->all, client, all);
+	untouch(client);
+	set_waiting(client, false);
+	event_del(&client->readable);
+	event_del(&client->writable);
+	session_free(client->session);
+	close(client->fd);
+	free(client);
+}
+
+static void settle(struct client *client)
+{
+	const char *failure;
+	uint8_t *space;
+	size_t len;
+
+	flush(client);
+	failure = session_failure(client->session);
+	if (failure)
+		log_warning("a client is disconnected: %s", failure);
+	if (failure || client->dead ||
+	    (client->at_end && session_is_idle(client->session))) {
+		close_client(client);
+		return;
+	}
+	session_output(client->session, &len);
+	set_waiting(client,
+		    !client->blocked && (len > 0 || session_has_work(client->session)));
+	set_reading(client,
+		    !client->at_end && session_space(client->session, &space) > 0);
+}
+
+bool clients_turn(struct clients *c)
+{
+	struct client *client;
+	struct session *s;
+
+	while ((s = session_next_active(c->domain)))
+		touch(session_owner(s));
+	while ((client = TAILQ_FIRST(&c->touched))) {
+		untouch(client);
+		settle(client);
+	}
+	return !TAILQ_EMPTY(&c->waiting);
+}
+
+bool clients_resume(struct clients *c)
+{
+	struct client_list now;
+	struct client *client;
+	bool any = false;
+
+	TAILQ_INIT(&now);
+	TAILQ_CONCAT(&now, &c->waiting, waiting);
+	while ((client = TAILQ_FIRST(&now))) {
+		TAILQ_REMOVE(&now, client, waiting);
+		client->is_waiting = false;
+		session_run(client->session);
+		touch(client);
+		any = true;
+	}
+	return any;
+}
+
+void clients_serve(struct clients *c)
+{
+	struct client *client;
+
+	TAILQ_FOREACH (client, &c->all, all) {
+		session_run(client->session);
+		touch(client);
+	}
+}
+
+/* ---- listening ---- */
+
+static void add_client(struct listener *l, int fd)
+{
+	struct clients *c = l->clients;
+	struct client *client = calloc(1, sizeof(*client));
+	int r = client ? session_new(&client->session, c->domain, l->access, client)
+		       : -ENOMEM;
+
+	if (r < 0) {
+		log_warning("a client is turned away: %s",
+			    r == -EDQUOT ? "too many are connected" : strerror(-r));
+		free(client);
+		close(fd);
+		return;
+	}
+	client->clients = c;
+	client->fd = fd;
+	TAILQ_INSERT_TAIL(&c->all, client, all);
+	event_assign(&client->readable, c->base, fd, EV_READ | EV_PERSIST, on_readable,
+		     client);
+	event_assign(&client->writable, c->base, fd, EV_WRITE, on_writable, client);
+	set_reading(client, true);
+}
+
+static void on_accept(evutil_socket_t listener, short what, void *context)
+{
+	static const struct timeval pause = {.tv_usec = 100000};
+	struct listener *l = context;
+
+	(void)what;
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			add_client(l, fd);
+			continue;
+		}
+		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return;
+		log_warning("cannot accept clients now: %s", strerror(errno));
+		event_del(&l->accept);
+		event_add(&l->resume, &pause);
+		return;
+	}
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *context)
+{
+	struct listener *l = context;
+
+	(void)fd, (void)what;
+	event_add(&l->accept, NULL);
+}
+
+void clients_init(struct clients *c, struct event_base *base, struct domain *d)
+{
+	memset(c, 0, sizeof(*c));
+	c->base = base;
+	c->domain = d;
+	TAILQ_INIT(&c->all);
+	TAILQ_INIT(&c->touched);
+	TAILQ_INIT(&c->waiting);
+	for (int i = 0; i < 2; i++)
+		c->listeners[i].fd = -1;
+}
+
+void clients_listen(struct clients *c, enum session_access access, int fd)
+{
+	struct listener *l = &c->listeners[access];
+
+	l->clients = c;
+	l->access = access;
+	l->fd = fd;
+	event_assign(&l->accept, c->base, fd, EV_READ | EV_PERSIST, on_accept, l);
+	evtimer_assign(&l->resume, c->base, on_resume, l);
+	event_add(&l->accept, NULL);
+}
+
+void clients_close(struct clients *c)
+{
+	struct client *client;
+
+	while ((client = TAILQ_FIRST(&c->all)))
+		close_client(client);
+	for (int i = 0; i < 2; i++) {
+		struct listener *l = &c->listeners[i];
+
+		if (l->fd < 0)
+			continue;
+		event_del(&l->accept);
+		event_del(&l->resume);
+		close(l->fd);
+	}
+}

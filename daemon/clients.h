@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The local sockets and the programs connected to them. */
+#ifndef QDB_CLIENTS_H
+#define QDB_CLIENTS_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#include "daemon/core/domain.h"
+#include "daemon/core/session.h"
+
+struct client;
+TAILQ_HEAD(client_list, client);
+
+struct listener {
+	struct clients *clients;
+	enum session_access access;
+	int fd;
+	struct event accept;
+	struct event resume;
+};
+
+struct clients {
+	struct event_base *base;
+	struct domain *domain;
+	struct client_list all;
+	struct client_list touched; /* to be looked at when the turn ends */
+	struct client_list waiting; /* have work left for the next turn */
+	struct listener listeners[2];
+};
+
+void clients_init(struct clients *c, struct event_base *base, struct domain *d);
+
+/* Serves the listening socket `fd`, which then belongs to `c`. */
+void clients_listen(struct clients *c, enum session_access access, int fd);
+
+/* Goes on with what the last turn has left; true if anything was left. */
+bool clients_resume(struct clients *c);
+
+/* The domain has begun to serve: goes on with every client's requests. */
+void clients_serve(struct clients *c);
+
+/*
+ * Sends what the turn has produced. Returns whether there is more to do without waiting.
+ */
+bool clients_turn(struct clients *c);
+
+/* Closes every connection and listener. */
+void clients_close(struct clients *c);
+
+#endif

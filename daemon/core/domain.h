@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Everything that this daemon knows of its one domain (VM): the namespace, who watches
+ * it, and the replica that keeps it equal to the other end's. Every change of the
+ * namespace passes through here, whoever makes it, so that none is seen by watchers or by
+ * the peer without the other.
+ *
+ * The core does no I/O. The daemon puts bytes into sessions and the replica, and takes
+ * bytes out of those that the core marks as active. One thread.
+ */
+#ifndef QDB_DOMAIN_H
+#define QDB_DOMAIN_H
+
+#include "daemon/core/namespace.h"
+#include "daemon/core/replica.h"
+#include "daemon/core/watch.h"
+
+struct session;
+TAILQ_HEAD(session_list, session);
+
+struct domain {
+	struct namespace entries;
+	struct watch_index watches;
+	struct replica replica;
+	struct account connections;
+	struct session_list active; /* have output that the daemon has not seen */
+	bool serving;               /* false: requests wait for the first dump */
+};
+
+void domain_init(struct domain *d, enum replica_role role);
+
+/* All sessions must have been freed. */
+void domain_free(struct domain *d);
+
+/*
+ * A local client changes the namespace. The path is an entry's (or, in domain_remove(), a
+ * directory's) and valid, as is the value. domain_write() gives 0, -EDQUOT or -ENOMEM,
+ * with nothing changed on failure; domain_remove() 0, -ENOENT or -EDQUOT.
+ */
+int domain_write(struct domain *d, const char *path, size_t len, const char *value,
+		 size_t value_len);
+int domain_remove(struct domain *d, const char *path, size_t len);
+
+/*
+ * The peer changes the namespace. Entries that collide with unconfirmed changes of our
+ * own are spared if the replica says that ours win. Results as above, but nothing to
+ * remove is no error.
+ */
+int domain_apply_write(struct domain *d, const char *path, size_t len, const char *value,
+		       size_t value_len);
+void domain_apply_remove(struct domain *d, const char *path, size_t len);
+
+#endif

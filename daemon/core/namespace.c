@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/core/namespace.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct entry *to_entry(struct path_node *node)
+{
+	return pathmap_object(node, struct entry, node);
+}
+
+void namespace_init(struct namespace *ns)
+{
+	pathmap_init(&ns->map);
+	account_init(&ns->entries, QUOTA_ENTRIES);
+	account_init(&ns->bytes, QUOTA_BYTES);
+}
+
+void namespace_clear(struct namespace *ns)
+{
+	struct entry *e;
+
+	while ((e = namespace_first(ns, "", 0)))
+		namespace_remove(ns, e);
+}
+
+static int set_value(struct namespace *ns, struct entry *e, const char *value, size_t len)
+{
+	char *copy = e->value;
+	int r;
+
+	if (len > e->value_len) {
+		r = account_charge(&ns->bytes, len - e->value_len);
+		if (r < 0)
+			return r;
+	}
+	if (len != e->value_len) {
+		copy = len > 0 ? malloc(len) : NULL;
+		if (len > 0 && !copy) {
+			if (len > e->value_len)
+				account_release(&ns->bytes, len - e->value_len);
+			return -ENOMEM;
+		}
+		free(e->value);
+	}
+	if (len < e->value_len)
+		account_release(&ns->bytes, e->value_len - len);
+	if (len > 0)
+		memcpy(copy, value, len);
+	e->value = copy;
+	e->value_len = len;
+	return 0;
+}
+
+static int create(struct namespace *ns, const char *path, size_t len, struct entry **ret)
+{
+	struct entry *e;
+	int r;
+
+	r = account_charge(&ns->entries, 1);
+	if (r < 0)
+		return r;
+	r = account_charge(&ns->bytes, len);
+	if (r < 0)
+		goto release_entry;
+	e = malloc(sizeof(*e) + len + 1);
+	if (!e) {
+		r = -ENOMEM;
+		goto release_bytes;
+	}
+	memcpy(e->path, path, len);
+	e->path[len] = '\0';
+	e->node.path = e->path;
+	e->node.path_len = len;
+	e->value = NULL;
+	e->value_len = 0;
+	pathmap_insert(&ns->map, &e->node);
+	*ret = e;
+	return 0;
+
+release_bytes:
+	account_release(&ns->bytes, len);
+release_entry:
+	account_release(&ns->entries, 1);
+	return r;
+}
+
+int namespace_write(struct namespace *ns, const char *path, size_t path_len,
+		    const char *value, size_t value_len)
+{
+	struct entry *e = namespace_find(ns, path, path_len);
+	int r;
+
+	if (e)
+		return set_value(ns, e, value, value_len);
+	r = create(ns, path, path_len, &e);
+	if (r < 0)
+		return r;
+	r = set_value(ns, e, value, value_len);
+	if (r < 0)
+		namespace_remove(ns, e);
+	return r;
+}
+
+void namespace_remove(struct namespace *ns, struct entry *e)
+{
+	pathmap_remove(&ns->map, &e->node);
+	account_release(&ns->bytes, e->node.path_len + e->value_len);
+	account_release(&ns->entries, 1);
+	free(e->value);
+	free(e);
+}
+
+struct entry *namespace_find(struct namespace *ns, const char *path, size_t len)
+{
+	return to_entry(pathmap_find(&ns->map, path, len));
+}
+
+struct entry *namespace_first(struct namespace *ns, const char *prefix, size_t len)
+{
+	return to_entry(pathmap_first(&ns->map, prefix, len));
+}
+
+struct entry *namespace_next(struct entry *e)
+{
+	return to_entry(pathmap_next(&e->node));
+}
+
+struct entry *namespace_after(struct namespace *ns, const char *path, size_t len)
+{
+	struct path_node *node = pathmap_seek(&ns->map, path, len);
+
+	if (node && node->path_len == len && path_begins_with(node, path, len))
+		node = pathmap_next(node);
+	return to_entry(node);
+}
+
+struct entry *namespace_before(struct namespace *ns, const char *path, size_t len)
+{
+	return to_entry(len > 0 ? pathmap_seek_before(&ns->map, path, len)
+				: pathmap_last(&ns->map));
+}
+
+bool namespace_is_consistent(struct namespace *ns)
+{
+	size_t entries = 0, bytes = 0;
+
+	for (struct entry *e = namespace_first(ns, "", 0); e; e = namespace_next(e)) {
+		entries++;
+		bytes += e->node.path_len + e->value_len;
+	}
+	return ns->entries.used == entries && ns->bytes.used == bytes;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/core/outq.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An empty queue keeps this much, so that an ordinary answer allocates nothing. */
+#define KEPT_SIZE 4096u
+
+void outq_init(struct outq *q, enum quota quota)
+{
+	memset(q, 0, sizeof(*q));
+	q->limit = quota_descriptions[quota].limit;
+}
+
+void outq_free(struct outq *q)
+{
+	free(q->buf);
+	q->buf = NULL;
+	q->size = q->start = q->end = 0;
+}
+
+void outq_clear(struct outq *q)
+{
+	outq_consume(q, outq_used(q));
+}
+
+size_t outq_used(const struct outq *q)
+{
+	return q->end - q->start;
+}
+
+static int make_room(struct outq *q, size_t len)
+{
+	size_t used = outq_used(q), size = q->size > 0 ? q->size : KEPT_SIZE;
+	uint8_t *buf;
+
+	if (len > q->limit || used > q->limit - len)
+		return -EDQUOT;
+	if (q->size - q->end >= len)
+		return 0;
+	if (q->start >= q->size / 2 && q->size - used >= len) {
+		memmove(q->buf, q->buf + q->start, used);
+	} else {
+		while (size - used < len)
+			size *= 2;
+		buf = malloc(size);
+		if (!buf)
+			return -ENOMEM;
+		if (used > 0)
+			memcpy(buf, q->buf + q->start, used);
+		free(q->buf);
+		q->buf = buf;
+		q->size = size;
+	}
+	q->start = 0;
+	q->end = used;
+	return 0;
+}
+
+int outq_add(struct outq *q, enum qdb_msg type, const char *path, size_t path_len,
+	     const char *data, size_t data_len)
+{
+	int r = make_room(q, MESSAGE_HEADER_SIZE + data_len);
+
+	if (r < 0)
+		return r;
+	q->end += message_encode(q->buf + q->end, type, path, path_len, data, data_len);
+	return 0;
+}
+
+uint64_t outq_position(const struct outq *q)
+{
+	return q->sent + outq_used(q);
+}
+
+void outq_rewind(struct outq *q, uint64_t position)
+{
+	q->end = q->start + (size_t)(position - q->sent);
+}
+
+const char *outq_path_at(const struct outq *q, uint64_t position)
+{
+	if (position < q->sent || position >= outq_position(q))
+		return NULL;
+	return (const char *)q->buf + q->start + (position - q->sent) +
+	       offsetof(struct qdb_hdr, path);
+}
+
+const uint8_t *outq_peek(const struct outq *q, size_t max, size_t *len)
+{
+	size_t used = outq_used(q), n = 0;
+	const uint8_t *front;
+
+	*len = used;
+	if (used == 0)
+		return NULL;
+	front = q->buf + q->start;
+	if (q->torn > 0) {
+		*len = q->torn < max ? q->torn : max;
+		return front;
+	}
+	if (used <= max)
+		return front;
+	while (n < used && n + message_encoded_size(front + n) <= max)
+		n += message_encoded_size(front + n);
+	*len = n;
+	return front;
+}
+
+/* What is missing of the last message that begins before `len`. */
+static size_t torn_rest(const struct outq *q, size_t len)
+{
+	const uint8_t *front = q->buf + q->start;
+	size_t boundary = q->torn;
+
+	while (boundary < len)
+		boundary += message_encoded_size(front + boundary);
+	return boundary - len;
+}
+
+void outq_consume(struct outq *q, size_t len)
+{
+	q->torn = len < outq_used(q) ? torn_rest(q, len) : 0;
+	q->start += len;
+	q->sent += len;
+	if (q->start < q->end)
+		return;
+	q->start = q->end = 0;
+	if (q->size > KEPT_SIZE)
+		outq_free(q);
+}

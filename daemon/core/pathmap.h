@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An ordered map keyed by path, in ascending byte order. Nodes are embedded in whatever
+ * is stored and own nothing. Namespace, watches and unconfirmed changes are all kept in
+ * one of these, so that exact, prefix and range look-ups cost the logarithm of the size.
+ */
+#ifndef QDB_PATHMAP_H
+#define QDB_PATHMAP_H
+
+#include <bsd/sys/tree.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct path_node {
+	RB_ENTRY(path_node) tree;
+	const char *path; /* path_len characters and a NUL; lives as long as the node */
+	size_t path_len;
+};
+
+RB_HEAD(pathmap, path_node);
+
+/* The object of type `type` in which `node`, that may be NULL, is the member `member`. */
+#define pathmap_object(node, type, member) \
+	((node) ? (type *)(void *)((char *)(node)-offsetof(type, member)) : NULL)
+
+void pathmap_init(struct pathmap *map);
+
+/* The path must not be in the map yet. */
+void pathmap_insert(struct pathmap *map, struct path_node *node);
+void pathmap_remove(struct pathmap *map, struct path_node *node);
+
+/* The node of exactly this path, or NULL. */
+struct path_node *pathmap_find(struct pathmap *map, const char *path, size_t len);
+
+/* The first node at or after this path, or NULL. */
+struct path_node *pathmap_seek(struct pathmap *map, const char *path, size_t len);
+
+/* The last node before this path, or NULL. */
+struct path_node *pathmap_seek_before(struct pathmap *map, const char *path, size_t len);
+
+/* The first node whose path begins with this string, or NULL. */
+struct path_node *pathmap_first(struct pathmap *map, const char *prefix, size_t len);
+
+struct path_node *pathmap_next(struct path_node *node);
+struct path_node *pathmap_last(struct pathmap *map);
+
+bool path_begins_with(const struct path_node *node, const char *prefix, size_t len);
+
+/*
+ * The directories above a path are its prefixes that end in '/', itself excluded. This is
+ * the length of the one after the one of length `above` (at first 0), or 0 at the end:
+ * "/a/b/" gives 1, 3, 0.
+ */
+size_t path_next_directory(const char *path, size_t len, size_t above);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The index is an ordered map of the paths that are watched, each with the list of its
+ * registrations. A change of an entry concerns the exact path and the directories above
+ * it, so the cost of a change grows with its own depth, not with the number of watches.
+ *
+ * The removal of a directory is one event for those who watch it or a directory above.
+ * Those who watch something below are told only if that, or something under it, really
+ * goes.
+ */
+#include "daemon/core/watch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct watched_path *to_watched(struct path_node *node)
+{
+	return pathmap_object(node, struct watched_path, node);
+}
+
+void watch_index_init(struct watch_index *index)
+{
+	pathmap_init(&index->map);
+}
+
+void watcher_init(struct watcher *watcher,
+		  void (*notify)(struct watcher *, struct watch *, const char *, size_t))
+{
+	watcher->notify = notify;
+	TAILQ_INIT(&watcher->watches);
+	account_init(&watcher->account, QUOTA_WATCHES);
+}
+
+static struct watched_path *get_watched(struct watch_index *index, const char *path,
+					size_t len)
+{
+	struct watched_path *w = to_watched(pathmap_find(&index->map, path, len));
+
+	if (w)
+		return w;
+	w = malloc(sizeof(*w) + len + 1);
+	if (!w)
+		return NULL;
+	memcpy(w->path, path, len);
+	w->path[len] = '\0';
+	w->node.path = w->path;
+	w->node.path_len = len;
+	TAILQ_INIT(&w->watches);
+	pathmap_insert(&index->map, &w->node);
+	return w;
+}
+
+static void drop_if_unused(struct watch_index *index, struct watched_path *w)
+{
+	if (!TAILQ_EMPTY(&w->watches))
+		return;
+	pathmap_remove(&index->map, &w->node);
+	free(w);
+}
+
+int watch_add(struct watch_index *index, struct watcher *watcher, const char *path,
+	      size_t len)
+{
+	struct watched_path *at;
+	struct watch *watch;
+	int r;
+
+	r = account_charge(&watcher->account, 1);
+	if (r < 0)
+		return r;
+	watch = malloc(sizeof(*watch));
+	at = watch ? get_watched(index, path, len) : NULL;
+	if (!at) {
+		free(watch);
+		account_release(&watcher->account, 1);
+		return -ENOMEM;
+	}
+	watch->at = at;
+	watch->watcher = watcher;
+	watch->last_event = 0;
+	TAILQ_INSERT_TAIL(&at->watches, watch, of_path);
+	TAILQ_INSERT_TAIL(&watcher->watches, watch, of_watcher);
+	return 0;
+}
+
+static void free_watch(struct watch_index *index, struct watch *watch)
+{
+	struct watched_path *at = watch->at;
+
+	TAILQ_REMOVE(&at->watches, watch, of_path);
+	TAILQ_REMOVE(&watch->watcher->watches, watch, of_watcher);
+	account_release(&watch->watcher->account, 1);
+	free(watch);
+	drop_if_unused(index, at);
+}
+
+int watch_remove(struct watch_index *index, struct watcher *watcher, const char *path,
+		 size_t len)
+{
+	struct watched_path *at = to_watched(pathmap_find(&index->map, path, len));
+	struct watch *watch;
+
+	if (!at)
+		return -ENOENT;
+	TAILQ_FOREACH (watch, &at->watches, of_path) {
+		if (watch->watcher != watcher)
+			continue;
+		free_watch(index, watch);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+void watch_remove_all(struct watch_index *index, struct watcher *watcher)
+{
+	struct watch *watch;
+
+	while ((watch = TAILQ_FIRST(&watcher->watches)))
+		free_watch(index, watch);
+}
+
+static void fire(struct watched_path *at, const char *path, size_t len)
+{
+	struct watch *watch;
+
+	if (!at)
+		return;
+	TAILQ_FOREACH (watch, &at->watches, of_path)
+		watch->watcher->notify(watch->watcher, watch, path, len);
+}
+
+static void fire_above(struct watch_index *index, const char *path, size_t len)
+{
+	size_t n = 0;
+
+	while ((n = path_next_directory(path, len, n)) > 0)
+		fire(to_watched(pathmap_find(&index->map, path, n)), path, len);
+}
+
+void watch_fire_entry(struct watch_index *index, const char *path, size_t len)
+{
+	fire(to_watched(pathmap_find(&index->map, path, len)), path, len);
+	fire_above(index, path, len);
+}
+
+/* Whether the entry of this path goes, or, of a directory, anything under it. */
+static bool something_goes(struct namespace *ns, const struct watched_path *w,
+			   bool (*spared)(const struct entry *, void *), void *context)
+{
+	const char *path = w->node.path;
+	const size_t len = w->node.path_len;
+	struct entry *e;
+
+	if (path[len - 1] != '/') {
+		e = namespace_find(ns, path, len);
+		return e && !(spared && spared(e, context));
+	}
+	for (e = namespace_first(ns, path, len);
+	     e && path_begins_with(&e->node, path, len); e = namespace_next(e))
+		if (!(spared && spared(e, context)))
+			return true;
+	return false;
+}
+
+void watch_fire_directory(struct watch_index *index, struct namespace *ns,
+			  const char *path, size_t len,
+			  bool (*spared)(const struct entry *, void *), void *context)
+{
+	struct path_node *node = pathmap_find(&index->map, path, len);
+
+	fire(to_watched(node), path, len);
+	fire_above(index, path, len);
+	node = node ? pathmap_next(node) : pathmap_first(&index->map, path, len);
+	for (; node && path_begins_with(node, path, len); node = pathmap_next(node)) {
+		struct watched_path *w = to_watched(node);
+
+		if (something_goes(ns, w, spared, context))
+			fire(w, node->path, node->path_len);
+	}
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/link.h"
+
+#include <errno.h>
+
+#include "daemon/log.h"
+
+/* Writes in one turn, so that a peer that reads fast does not hold up local clients. */
+#define WRITES_PER_TURN 8
+
+/* The pause after a link has ended, doubled each time that it was the peer's fault. */
+#define FIRST_DELAY_MS 20
+#define LAST_DELAY_MS 1000
+
+static void end(struct link *l, const char *why, bool fault)
+{
+	if (fault)
+		log_warning("the link to the peer is given up: %s", why);
+	else
+		log_info("the link to the peer has ended");
+	l->connected = false;
+	replica_disconnected(l->replica);
+	vchan_restart(l->vchan, l->delay_ms);
+	l->delay_ms = fault ? l->delay_ms * 2 : FIRST_DELAY_MS;
+	if (l->delay_ms > LAST_DELAY_MS)
+		l->delay_ms = LAST_DELAY_MS;
+}
+
+static void on_connected(void *context)
+{
+	struct link *l = context;
+
+	log_info("the peer has connected");
+	l->connected = true;
+	l->broken = false;
+	replica_connected(l->replica);
+}
+
+/* One read a turn: what remains is ready again in the next, after the local clients. */
+static void on_ready(void *context)
+{
+	struct link *l = context;
+	uint8_t *space;
+	size_t room = replica_space(l->replica, &space);
+	ssize_t n;
+
+	if (room == 0)
+		return;
+	n = vchan_read(l->vchan, space, room);
+	if (n > 0)
+		replica_received(l->replica, (size_t)n);
+	else if (n != -EAGAIN)
+		end(l, "", false);
+}
+
+static void on_gone(void *context)
+{
+	struct link *l = context;
+
+	l->gone(l->context);
+}
+
+static const struct vchan_handlers handlers = {
+	.connected = on_connected,
+	.ready = on_ready,
+	.gone = on_gone,
+};
+
+int link_open(struct link *l, struct replica *replica,
+	      const struct vchan_transport *transport, struct event_base *base,
+	      const struct vchan_address *address, void (*gone)(void *), void *context)
+{
+	*l = (struct link){
+		.replica = replica,
+		.delay_ms = FIRST_DELAY_MS,
+		.gone = gone,
+		.context = context,
+	};
+	return vchan_open(&l->vchan, transport, base, address, &handlers, l);
+}
+
+/* Returns whether the vchan may take more. */
+static bool write_once(struct link *l)
+{
+	const uint8_t *bytes;
+	ssize_t n = -EPIPE;
+	size_t len;
+
+	bytes = replica_output(l->replica, l->broken ? SIZE_MAX : vchan_room(l->vchan),
+			       &len);
+	if (len == 0)
+		return false;
+	if (!l->broken)
+		n = vchan_write(l->vchan, bytes, len);
+	if (n == -EAGAIN)
+		return false;
+	l->broken = n < 0;
+	replica_sent(l->replica, n < 0 ? len : (size_t)n);
+	replica_run(l->replica);
+	return true;
+}
+
+static void report_refusals(struct link *l)
+{
+	const size_t refused = l->replica->refused;
+
+	if (refused == l->refused_before)
+		return;
+	log_warning("%zu changes were refused by one end and are not on both",
+		    refused - l->refused_before);
+	l->refused_before = refused;
+}
+
+bool link_turn(struct link *l)
+{
+	uint8_t *space;
+	int writes = 0;
+
+	if (!l->connected)
+		return false;
+	replica_run(l->replica);
+	while (writes < WRITES_PER_TURN && write_once(l))
+		writes++;
+	report_refusals(l);
+	if (l->replica->failure) {
+		end(l, l->replica->failure, true);
+		return false;
+	}
+	vchan_listen_to(l->vchan, replica_space(l->replica, &space) > 0);
+	return writes == WRITES_PER_TURN;
+}
+
+void link_close(struct link *l)
+{
+	vchan_close(l->vchan);
+}

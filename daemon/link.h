@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The replica's connection to the other end: moves bytes between it and a vchan. */
+#ifndef QDB_LINK_H
+#define QDB_LINK_H
+
+#include "daemon/core/domain.h"
+#include "daemon/vchan/vchan.h"
+
+struct link {
+	struct replica *replica;
+	struct vchan *vchan;
+	bool connected;
+	bool broken; /* writing failed: read what is left, then end */
+	unsigned delay_ms;
+	size_t refused_before;
+	void (*gone)(void *context);
+	void *context;
+};
+
+/*
+ * Waits for the peer at `address`. `gone` is called if its domain ceases to exist. 0 or a
+ * negative errno, with the reason logged.
+ */
+int link_open(struct link *l, struct replica *replica,
+	      const struct vchan_transport *transport, struct event_base *base,
+	      const struct vchan_address *address, void (*gone)(void *), void *context);
+
+/*
+ * Sends what the replica has and ends a link that failed: to be called at the end of each
+ * turn of the event loop. Returns whether there is more to do without waiting.
+ */
+bool link_turn(struct link *l);
+
+void link_close(struct link *l);
+
+#endif

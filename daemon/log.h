@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One line per event: time, level, the VM's name, what happened and why. Lines never
+ * carry values. Logging never waits: a line that the other end of standard error does not
+ * take is lost, and a flood is cut short and counted.
+ */
+#ifndef QDB_LOG_H
+#define QDB_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
+
+/* The name that follows the level in every line. Kept by reference. */
+void log_set_name(const char *name);
+
+/*
+ * Appends to this file from now on (mode 0664), besides standard error. 0 or a negative
+ * errno.
+ */
+int log_open(const char *path);
+
+/* Stops writing to standard error. */
+void log_leave_stderr(void);
+
+void log_line(enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+
+#endif

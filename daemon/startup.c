@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The notification protocol is one datagram, and documented as stable for being sent
+ * without libsystemd; that library would cost an idle daemon more memory than all else.
+ */
+#include "daemon/startup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+static int to_parent = -1;
+static volatile sig_atomic_t child;
+
+static void pass_on(int signal)
+{
+	const int saved = errno;
+
+	kill(child, signal);
+	errno = saved;
+}
+
+/* The child says one byte when it serves. Without it, its exit status says why not. */
+static int wait_for_child(int from_child)
+{
+	int status;
+	char byte;
+	ssize_t n;
+
+	do
+		n = read(from_child, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	if (n == 1)
+		return EXIT_SUCCESS;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_FAILURE;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+}
+
+int startup_fork(int *status)
+{
+	const struct sigaction passing = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+	sigset_t ending, before;
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGINT);
+	sigprocmask(SIG_BLOCK, &ending, &before);
+	child = fork();
+	if (child < 0)
+		return -errno;
+	if (child == 0) {
+		close(ends[0]);
+		to_parent = ends[1];
+		setsid();
+		return 0;
+	}
+	close(ends[1]);
+	sigaction(SIGTERM, &passing, NULL);
+	sigaction(SIGINT, &passing, NULL);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	*status = wait_for_child(ends[0]);
+	return 1;
+}
+
+static void notify_supervisor(const char *path)
+{
+	static const char message[] = "READY=1\n";
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const size_t len = strlen(path);
+	int fd;
+
+	if (len == 0 || len >= sizeof(address.sun_path))
+		return;
+	memcpy(address.sun_path, path, len);
+	if (path[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 ||
+	    sendto(fd, message, sizeof(message) - 1, MSG_NOSIGNAL,
+		   (struct sockaddr *)&address,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		log_warning("cannot tell the supervisor: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Whoever started the daemon may wait for the end of its output. */
+static void leave_standard_files(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int i = 0; fd >= 0 && i < 3; i++)
+		dup2(fd, i);
+	if (fd > 2)
+		close(fd);
+}
+
+void startup_ready(void)
+{
+	const char *supervisor = getenv("NOTIFY_SOCKET");
+
+	if (supervisor)
+		notify_supervisor(supervisor);
+	if (to_parent < 0)
+		return;
+	log_leave_stderr();
+	leave_standard_files();
+	if (write(to_parent, "", 1) < 0)
+		log_warning("nobody waits for this daemon any more: %s", strerror(errno));
+	close(to_parent);
+	to_parent = -1;
+}

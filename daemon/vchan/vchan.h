@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The hardware abstraction: a byte channel between two domains. A hypervisor, or a
+ * stand-in for one, is a struct vchan_transport in a file of its own here and a row in
+ * vchan.c; the rest of the daemon does not know which one it runs on.
+ *
+ * A vchan outlives its connections. The server waits for a client, the client looks for
+ * the server; after vchan_restart() both do so again. Handlers are called from the event
+ * loop and may call any of these functions. No function blocks. One thread.
+ */
+#ifndef QDB_VCHAN_H
+#define QDB_VCHAN_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum vchan_end { VCHAN_SERVER, VCHAN_CLIENT };
+
+struct vchan_handlers {
+	/* A peer is there. Nothing of the one before remains. */
+	void (*connected)(void *context);
+	/* There may be something to read, its end included, or room to write. */
+	void (*ready)(void *context);
+	/* The other domain is gone for good: nobody will ever connect. */
+	void (*gone)(void *context);
+};
+
+struct vchan_address {
+	enum vchan_end end;
+	int remote_domid;
+	int port;
+};
+
+struct vchan {
+	const struct vchan_transport *transport;
+	struct event_base *base;
+	struct vchan_address address;
+	const struct vchan_handlers *handlers;
+	void *context;
+};
+
+struct vchan_transport {
+	const char *name;
+	/* Whether this machine has it, for "auto". */
+	bool (*available)(void);
+	/* Allocates a struct whose first member is a struct vchan, to be filled by
+	 * caller. */
+	int (*open)(struct vchan **v, const struct vchan *common);
+	ssize_t (*read)(struct vchan *v, void *buf, size_t len);
+	void (*listen_to)(struct vchan *v, bool wanted);
+	size_t (*room)(struct vchan *v);
+	ssize_t (*write)(struct vchan *v, const void *buf, size_t len);
+	void (*restart)(struct vchan *v, unsigned delay_ms);
+	void (*close)(struct vchan *v);
+};
+
+/* The transport of this name, "auto" for the first available one, or NULL. */
+const struct vchan_transport *vchan_transport_find(const char *name);
+
+/*
+ * Begins to wait for a connection at `address`. 0 or a negative errno, with the reason
+ * logged. `handlers` and `context` must outlive *v.
+ */
+int vchan_open(struct vchan **v, const struct vchan_transport *transport,
+	       struct event_base *base, const struct vchan_address *address,
+	       const struct vchan_handlers *handlers, void *context);
+
+/*
+ * Bytes read, at most `len`; -EAGAIN when there are none now; -EPIPE when the peer is
+ * gone and everything it sent has been read.
+ */
+ssize_t vchan_read(struct vchan *v, void *buf, size_t len);
+
+/* Whether ready() is to be called for what can be read. At first it is. */
+void vchan_listen_to(struct vchan *v, bool wanted);
+
+/*
+ * How many bytes vchan_write() would take whole now. When that is not enough, ready() is
+ * called once there is more.
+ */
+size_t vchan_room(struct vchan *v);
+
+/*
+ * Puts `len` bytes, at most vchan_room(), into the channel at once. Bytes taken: all,
+ * save for a transport that cannot promise it; -EAGAIN when ready() will tell of room;
+ * -EPIPE when the peer is gone, which vchan_read() may tell only later.
+ */
+ssize_t vchan_write(struct vchan *v, const void *buf, size_t len);
+
+/* Ends the connection, if there is one, and waits for another after `delay_ms`. */
+void vchan_restart(struct vchan *v, unsigned delay_ms);
+
+/* Ends it for good. NULL is ignored. */
+void vchan_close(struct vchan *v);
+
+#endif
