@@ -6,24 +6,34 @@
  * NUL-terminated. Values have 0 to 3071 bytes, none of them NUL.
  *
  * Threads: a handle belongs to one thread at a time; different handles are independent.
- * Every call but the ones that say otherwise waits for the daemon's answer and finishes
- * even if signals arrive. The library never prints, exits, aborts or raises SIGPIPE.
+ * After fork() only one of the two processes may go on using a handle; the other must not
+ * even close it. Descriptors are close-on-exec.
  *
- * Errors: where a call fails, errno says why.
+ * Signals: every call but qdb_read_watch() finishes even if signals arrive. The library
+ * never prints, exits, aborts or raises SIGPIPE.
+ *
+ * Errors: where a call fails, errno says why, and output arguments are left alone.
  *   ENOENT  qdb_read() only: there is no such entry
  *   0       refused: a path that is too long or does not begin with '/', a value that is
  *           too long, a write on a read-only connection, or anything else the daemon
  *           answers with an error
  *   EPROTO  the daemon refused to read, or sent something that is not the protocol
- *   EPIPE   the daemon is gone; the next command connects again
+ *   EPIPE   the daemon is gone, or cannot be reached again
  *   EINTR   qdb_read_watch() only: a signal handler without SA_RESTART ran
- *   EINVAL  the handle is NULL
+ *   EINVAL  the handle, the path, or the value with a length above 0, is NULL
  *   ENOMEM
- * Output arguments are written only on success.
+ * and of qdb_open() also what it says there.
  *
  * Reconnecting: a command that finds the daemon gone fails with EPIPE and closes the
- * descriptor. The next command or qdb_watch_fd() connects again and registers all watches
- * again; each of them then fires once, since something may have changed in between.
+ * descriptor; so does one that gets an answer which is not the protocol, or runs out of
+ * memory in the middle of an answer. Nothing is sent a second time, as the daemon may
+ * have carried it out before it went. The next command, qdb_watch_fd() or
+ * qdb_read_watch() connects again and registers all watches again; each of them then
+ * fires once, with its own path, since something may have changed in between. If the
+ * daemon does not take back every watch, that counts as not connected: EPIPE.
+ *
+ * Events say "look again". The library queues those that arrive while a command waits for
+ * its answer; beyond 1024 of them, it keeps only one for each path.
  */
 #ifndef QUBESDB_CLIENT_H
 #define QUBESDB_CLIENT_H
@@ -38,8 +48,10 @@ typedef struct qdb_handle *qdb_handle_t;
 /*
  * Connects to the daemon of `vmname`, or to this VM's own if that is NULL: first to its
  * read-write socket, then to the read-only one, in the directory that the environment
- * variable QUBESDB_RUNTIME_DIR names, or /var/run/qubes. Returns a handle for
- * qdb_close(), or NULL with the errno of the second connect().
+ * variable QUBESDB_RUNTIME_DIR names (ignored in set-user-ID programs), or
+ * /var/run/qubes. Returns a handle for qdb_close(), or NULL with the errno of the second
+ * socket() or connect(), EINVAL if `vmname` contains a '/', or ENAMETOOLONG if the
+ * socket's path does not fit into an address.
  */
 qdb_handle_t qdb_open(char *vmname);
 
@@ -55,20 +67,25 @@ char *qdb_read(qdb_handle_t h, char *path, unsigned int *value_len);
 /*
  * Returns the full paths that begin with the string `path`, in ascending byte order, as a
  * NULL-terminated array; the caller frees each string and the array. *list_len, which may
- * be NULL, is their number. Without a match an empty array, NULL on failure.
+ * be NULL, is their number. A '/' has no special meaning; an empty `path` gives all
+ * paths. Without a match an empty array, NULL on failure.
  */
 char **qdb_list(qdb_handle_t h, char *path, unsigned int *list_len);
 
 /*
- * As qdb_list(), but the array is path, value, path, value, ..., NULL, NULL. *values_len,
- * which may be NULL, becomes an array of the values' lengths, to be freed by the caller;
- * *list_len, which may be NULL, is the number of entries. An empty `path` gives the whole
- * namespace in descending order.
+ * As qdb_list(), but the array is path, value, path, value, ..., NULL, NULL, each value
+ * NUL-terminated. *values_len, which may be NULL, becomes an array of the values'
+ * lengths, to be freed by the caller; *list_len, which may be NULL, is the number of
+ * entries. An empty `path` gives the whole namespace in descending order. What the daemon
+ * refuses to list looks like no match.
  */
 char **qdb_multiread(qdb_handle_t h, char *path, unsigned int **values_len,
 		     unsigned int *list_len);
 
-/* Sets the entry `path` to `value_len` bytes of `value`. Returns 1, or 0 on failure. */
+/*
+ * Sets the entry `path` to `value_len` bytes of `value`, which may be NULL if there are
+ * none. Returns 1, or 0 on failure.
+ */
 int qdb_write(qdb_handle_t h, char *path, char *value, unsigned int value_len);
 
 /*
@@ -84,22 +101,27 @@ int qdb_rm(qdb_handle_t h, char *path);
  */
 int qdb_watch(qdb_handle_t h, char *path);
 
-/* Takes back one registration. Returns 1, also if there was none, or 0 on failure. */
+/*
+ * Takes back one registration. Returns 1, also if there was none, or 0 on failure, which
+ * leaves it as it was. Events that had already happened still come.
+ */
 int qdb_unwatch(qdb_handle_t h, char *path);
 
 /*
  * Waits for the next event, in the order in which they happened. Returns its path, to be
- * freed by the caller: what was written or removed, not the watch. NULL on failure; after
- * EPIPE the descriptor stays as it is, so that it can be taken out of an event loop.
+ * freed by the caller: what was written or removed, not the watch. NULL on failure; the
+ * descriptor then stays as it is, even if the daemon is gone, so that it can be taken out
+ * of an event loop, and this call goes on failing with EPIPE until a command has failed
+ * and closed it.
  */
 char *qdb_read_watch(qdb_handle_t h);
 
 /*
- * Returns the descriptor to poll for readability, or -1 with errno EPIPE if the
- * connection is gone and the daemon cannot be reached. It belongs to the library, is the
- * one that commands use, and stays the same while the connection lives. It tells nothing
- * of events that arrived while a command waited for its answer: ask qdb_watches_pending()
- * too.
+ * Returns the descriptor to poll for readability, or -1 on failure: with EPIPE if the
+ * connection was closed and the daemon cannot be reached. It belongs to the library, is
+ * the one that commands use, and stays the same while the connection lives. It tells
+ * nothing of events that arrived while a command waited for its answer: ask
+ * qdb_watches_pending() too.
  */
 int qdb_watch_fd(qdb_handle_t h);
 

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Events that arrived while a command waited for its answer, in the order of their
+ * arrival. The first QDB_EVENTS_PLENTY are all kept. Beyond those a path is queued once,
+ * since an event only says "look again": a program that leaves its events unread costs no
+ * more memory than there are paths.
+ */
+#ifndef QDB_EVENTS_H
+#define QDB_EVENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#define QDB_EVENTS_PLENTY 1024
+
+struct event {
+	TAILQ_ENTRY(event) link;
+	bool is_excess;
+	char *path;
+};
+
+struct events {
+	TAILQ_HEAD(, event) queue;
+	void *excess; /* tree of the queued events that are in excess, by path */
+	size_t len;
+};
+
+void events_init(struct events *e);
+void events_clear(struct events *e);
+
+/* Returns 0 or -ENOMEM. */
+int events_add(struct events *e, const char *path);
+
+/* The path of the oldest event, which the caller frees; NULL if there is none. */
+char *events_take(struct events *e);
+
+#endif

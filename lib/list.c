@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Answers of many entries. The two commands differ in the number of strings that an entry
+ * has, its width: the path alone, or the path and the value.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/handle.h"
+
+#define FIRST_CAPACITY 32
+
+struct entries {
+	size_t width;
+	size_t len;
+	size_t capacity;       /* entries, the terminating one included */
+	char **strings;        /* width for each entry, then width times NULL */
+	unsigned int *lengths; /* of the values */
+};
+
+static int entries_grow(struct entries *e, size_t capacity)
+{
+	char **strings = reallocarray(e->strings, capacity, e->width * sizeof(*strings));
+	unsigned int *lengths;
+
+	if (strings == NULL)
+		return -ENOMEM;
+	e->strings = strings;
+	lengths = reallocarray(e->lengths, capacity, sizeof(*lengths));
+	if (lengths == NULL)
+		return -ENOMEM;
+	e->lengths = lengths;
+	e->capacity = capacity;
+	return 0;
+}
+
+static void entries_free(struct entries *e)
+{
+	for (size_t i = 0; i < e->len * e->width; i++)
+		free(e->strings[i]);
+	free(e->strings);
+	free(e->lengths);
+}
+
+static int entries_add(struct entries *e, const struct message *m)
+{
+	char *path, *value = NULL;
+
+	if (e->len + 1 == e->capacity && entries_grow(e, 2 * e->capacity) < 0)
+		return -ENOMEM;
+	path = duplicate(m->path, m->path_len);
+	if (e->width == 2)
+		value = duplicate(m->data, m->data_len);
+	if (path == NULL || (e->width == 2 && value == NULL)) {
+		free(path);
+		free(value);
+		return -ENOMEM;
+	}
+	e->strings[e->len * e->width] = path;
+	if (e->width == 2)
+		e->strings[e->len * e->width + 1] = value;
+	e->lengths[e->len] = (unsigned int)m->data_len;
+	e->len++;
+	return 0;
+}
+
+/*
+ * Callers cut the prefix off the paths that they get, so a path without it must not reach
+ * them.
+ */
+static int take_entry(struct entries *e, const char *prefix, const struct message *m)
+{
+	if (strncmp(m->path, prefix, strlen(prefix)) != 0)
+		return -EPROTO;
+	return entries_add(e, m);
+}
+
+static int collect(struct qdb_handle *h, struct entries *e, const char *prefix,
+		   enum qdb_msg type, unsigned answers)
+{
+	struct reply reply;
+	int result = request(h, type, prefix, NULL, 0, answers, &reply);
+
+	while (result == 0) {
+		if (reply.message.type == QDB_RESP_ERROR)
+			return REFUSED;
+		if (reply.message.path_len == 0)
+			return 0;
+		result = take_entry(e, prefix, &reply.message);
+		if (result == 0)
+			result = request_next(h, answers, &reply);
+	}
+	connection_close(h);
+	return result;
+}
+
+static int check_prefix(const struct qdb_handle *h, const char *prefix)
+{
+	return h != NULL && prefix != NULL && prefix[0] == '\0'
+		       ? 0
+		       : request_check(h, prefix);
+}
+
+/* Fills in `e`, which is to be freed on success only. */
+static int list(struct qdb_handle *h, struct entries *e, const char *prefix,
+		enum qdb_msg type, unsigned answers)
+{
+	int result = check_prefix(h, prefix);
+
+	if (result == 0)
+		result = entries_grow(e, FIRST_CAPACITY);
+	if (result == 0)
+		result = collect(h, e, prefix, type, answers);
+	if (result != 0) {
+		entries_free(e);
+		set_errno(result);
+		return result;
+	}
+	for (size_t i = 0; i < e->width; i++)
+		e->strings[e->len * e->width + i] = NULL;
+	return 0;
+}
+
+char **qdb_list(qdb_handle_t h, char *path, unsigned int *list_len)
+{
+	struct entries e = {.width = 1};
+
+	if (list(h, &e, path, QDB_CMD_LIST,
+		 ANSWER(QDB_RESP_LIST) | ANSWER(QDB_RESP_ERROR)) != 0)
+		return NULL;
+	free(e.lengths);
+	if (list_len != NULL)
+		*list_len = (unsigned int)e.len;
+	return e.strings;
+}
+
+char **qdb_multiread(qdb_handle_t h, char *path, unsigned int **values_len,
+		     unsigned int *list_len)
+{
+	struct entries e = {.width = 2};
+
+	if (list(h, &e, path, QDB_CMD_MULTIREAD, ANSWER(QDB_RESP_MULTIREAD)) != 0)
+		return NULL;
+	if (values_len != NULL)
+		*values_len = e.lengths;
+	else
+		free(e.lengths);
+	if (list_len != NULL)
+		*list_len = (unsigned int)e.len;
+	return e.strings;
+}
