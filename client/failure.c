@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Why something failed, in words.
+ *
+ * The daemon's refusal carries no reason, and the library hands on no more. So the reason
+ * is found afterwards, here: a path or value that breaks the grammar can be told by
+ * looking at it, and a read-only connection by trying the read-write socket again, which
+ * is what the library tried first. What remains is the daemon's own decision.
+ */
+#include "client/failure.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATH_CHARACTERS \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.:@-"
+
+static const struct {
+	const char *verb;
+	bool needs_entry;
+	bool changes;
+} attempts[] = {
+	[ATTEMPT_READ] = {"read", false, false},
+	[ATTEMPT_WAIT] = {"read", true, false},
+	[ATTEMPT_WRITE] = {"write", true, true},
+	[ATTEMPT_RM] = {"rm", false, true},
+	[ATTEMPT_LIST] = {"list", false, false},
+	[ATTEMPT_MULTIREAD] = {"multiread", false, false},
+	[ATTEMPT_WATCH] = {"watch", false, false},
+};
+
+const char *failure_path_fault(enum attempt attempt, const char *path)
+{
+	size_t len = strlen(path);
+
+	if (attempt == ATTEMPT_MULTIREAD && len == 0)
+		return NULL;
+	if (path[0] != '/')
+		return "the path does not begin with '/'";
+	if (len > 63)
+		return "the path is longer than 63 characters";
+	if (strspn(path, PATH_CHARACTERS) < len)
+		return "the path has a character other than a-z A-Z 0-9 _ / . : @ -";
+	if (attempts[attempt].needs_entry && path[len - 1] == '/')
+		return "the path ends in '/', so it names a directory";
+	return NULL;
+}
+
+static bool can_connect(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd, failed;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return false;
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	failed = connect(fd, (struct sockaddr *)&address, sizeof(address));
+	if (failed && errno == EAGAIN)
+		failed = 0;
+	close(fd);
+	return !failed;
+}
+
+static bool is_read_only(const struct options *o)
+{
+	const char *directory = getenv("QUBESDB_RUNTIME_DIR");
+	char *path;
+	bool connected;
+
+	if (!directory)
+		directory = "/var/run/qubes";
+	if (asprintf(&path, "%s/qubesdb%s%s.sock", directory, o->domain ? "." : "",
+		     o->domain ? o->domain : "") < 0)
+		return false;
+	connected = can_connect(path);
+	free(path);
+	return !connected;
+}
+
+static const char *find_reason(const struct options *o, enum attempt attempt,
+			       const char *path, const char *value, int error)
+{
+	const char *fault = failure_path_fault(attempt, path);
+
+	if (error == EPIPE)
+		return "the connection to the daemon is lost";
+	if (error != 0 && error != EPROTO)
+		return strerror(error);
+	if (fault)
+		return fault;
+	if (value && strlen(value) > 3071)
+		return "the value is longer than 3071 bytes";
+	if (attempts[attempt].changes && is_read_only(o))
+		return "the connection is read-only";
+	return "refused by the daemon";
+}
+
+void failure_report(const struct options *o, enum attempt attempt, const char *path,
+		    const char *value)
+{
+	int error = errno;
+
+	if (o->quiet)
+		return;
+	if (error == ENOENT)
+		fprintf(stderr, "Failed to %s %s\n", attempts[attempt].verb, path);
+	else
+		fprintf(stderr, "Failed to %s %s: %s\n", attempts[attempt].verb, path,
+			find_reason(o, attempt, path, value, error));
+}
+
+void failure_report_connect(const struct options *o)
+{
+	if (!o->quiet)
+		fprintf(stderr, "Failed connect to %s daemon\n",
+			o->domain ? o->domain : "local");
+}
+
+void failure_report_arguments(const struct options *o, const char *sentence)
+{
+	if (!o->quiet)
+		fprintf(stderr, "%s\n", sentence);
+}

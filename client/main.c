@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/commands.h"
+#include "client/failure.h"
+#include "client/options.h"
+#include "client/output.h"
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	enum options_result result;
+	qdb_handle_t h;
+	int status;
+
+	output_reserve_descriptors();
+	result = options_parse(&o, argc, argv);
+	if (result != OPTIONS_RUN) {
+		commands_print_usage(o.command);
+		return result == OPTIONS_USAGE ? 0 : 1;
+	}
+	h = qdb_open(o.domain);
+	if (!h) {
+		failure_report_connect(&o);
+		return 1;
+	}
+	status = o.command->run(h, &o);
+	qdb_close(h);
+	return status;
+}

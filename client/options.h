@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef QDB_CLIENT_OPTIONS_H
+#define QDB_CLIENT_OPTIONS_H
+
+#include <stdbool.h>
+
+struct command;
+
+/* One invocation, as the command line asked for it. Points into argv. */
+struct options {
+	const struct command *command; /* NULL while, or when, it is not known */
+	char *domain;                  /* -d: NULL means this VM's own daemon */
+	char *default_value;           /* -e: NULL means none */
+	long events;                   /* -n: negative means without end */
+	bool full;                     /* -f */
+	bool quiet;                    /* -q */
+	bool raw;                      /* -r */
+	bool wait;                     /* -w */
+	bool remove;                   /* -x */
+	char **args;
+	int arg_count;
+};
+
+enum options_result {
+	OPTIONS_RUN,   /* o->command is set and may run */
+	OPTIONS_USAGE, /* only the usage was asked for: success */
+	OPTIONS_WRONG, /* a mistake, already named on standard error */
+};
+
+/* Fills in `o`; reorders argv. Does not look at the environment. */
+enum options_result options_parse(struct options *o, int argc, char **argv);
+
+#endif

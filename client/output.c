@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void output_reserve_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static bool end_line(const struct options *o)
+{
+	putchar('\n');
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return true;
+	if (!o->quiet)
+		fprintf(stderr, "Failed to write output: %s\n", strerror(errno));
+	return false;
+}
+
+static void put_escaped(const char *value, unsigned int len)
+{
+	for (unsigned int i = 0; i < len; i++) {
+		unsigned char byte = (unsigned char)value[i];
+		if (byte >= 0x20 && byte <= 0x7f)
+			putchar(byte);
+		else
+			printf("\\x%02x", byte);
+	}
+}
+
+bool output_line(const struct options *o, const char *text)
+{
+	fputs(text, stdout);
+	return end_line(o);
+}
+
+bool output_value(const struct options *o, const char *label, const char *value,
+		  unsigned int len)
+{
+	if (label)
+		printf("%s = ", label);
+	if (o->raw)
+		fwrite(value, 1, len, stdout);
+	else
+		put_escaped(value, len);
+	return end_line(o);
+}
+
+const char *output_path(const struct options *o, const char *path, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return o->full || strncmp(path, prefix, len) != 0 ? path : path + len;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef QDB_CLIENT_OUTPUT_H
+#define QDB_CLIENT_OUTPUT_H
+
+#include <stdbool.h>
+
+#include "client/options.h"
+
+/*
+ * Fills the gaps among descriptors 0, 1 and 2, so that a connection never becomes the
+ * standard output or error of a program that was started without them.
+ */
+void output_reserve_descriptors(void);
+
+/*
+ * Each prints one line and hands it on at once, also into a pipe. They return false if it
+ * could not be written, and have said so then.
+ */
+bool output_line(const struct options *o, const char *text);
+/* Prints `label` and " = " in front, unless it is NULL; escapes the value without -r. */
+bool output_value(const struct options *o, const char *label, const char *value,
+		  unsigned int len);
+
+/* What of a found path is shown: all with -f, otherwise what follows `prefix`. */
+const char *output_path(const struct options *o, const char *path, const char *prefix);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * qubesdb-read.
+ *
+ * Waiting (-w) registers the watch before it looks, so that a value written in between is
+ * not missed. It outlives the daemon: when the connection is lost it tries again until
+ * there is a new one, and the library brings the watch along. An entry is removed (-x)
+ * only after its value went out, or after the daemon said that there is none.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/commands.h"
+#include "client/failure.h"
+#include "client/output.h"
+
+enum outcome {
+	OUTCOME_DONE,
+	OUTCOME_ABSENT,
+	OUTCOME_FAILED,
+	OUTCOME_NO_OUTPUT, /* nobody can be told anything any more */
+};
+
+/* After a look that found nothing: waits for a reason to look again, if there can be one.
+ */
+static bool wait_to_look_again(qdb_handle_t h)
+{
+	static const struct timespec before_reconnect = {.tv_nsec = 100 * 1000 * 1000};
+
+	if (errno == ENOENT) {
+		char *event = qdb_read_watch(h);
+		if (event) {
+			free(event);
+			return true;
+		}
+	}
+	if (errno == EPIPE) {
+		nanosleep(&before_reconnect, NULL);
+		return true;
+	}
+	return errno == EINTR;
+}
+
+static char *wait_for_value(qdb_handle_t h, char *path, unsigned int *len)
+{
+	bool watching = false;
+	char *value = NULL;
+
+	if (failure_path_fault(ATTEMPT_WAIT, path)) {
+		errno = 0;
+		return NULL;
+	}
+	do {
+		if (!watching)
+			watching = qdb_watch(h, path);
+		if (watching)
+			value = qdb_read(h, path, len);
+	} while (!value && wait_to_look_again(h));
+	return value;
+}
+
+static char *get_value(qdb_handle_t h, const struct options *o, char *path,
+		       unsigned int *len)
+{
+	char *value = o->wait ? wait_for_value(h, path, len) : qdb_read(h, path, len);
+
+	if (value || errno != ENOENT || !o->default_value || o->arg_count != 1)
+		return value;
+	*len = (unsigned int)strlen(o->default_value);
+	return strdup(o->default_value);
+}
+
+static enum outcome show_value(qdb_handle_t h, const struct options *o, char *path)
+{
+	unsigned int len = 0;
+	char *value = get_value(h, o, path, &len);
+	bool shown;
+
+	if (!value) {
+		bool absent = errno == ENOENT;
+		failure_report(o, o->wait ? ATTEMPT_WAIT : ATTEMPT_READ, path, NULL);
+		return absent ? OUTCOME_ABSENT : OUTCOME_FAILED;
+	}
+	shown = output_value(o, o->full ? path : NULL, value, len);
+	free(value);
+	return shown ? OUTCOME_DONE : OUTCOME_NO_OUTPUT;
+}
+
+static enum outcome read_path(qdb_handle_t h, const struct options *o, char *path)
+{
+	enum outcome outcome = show_value(h, o, path);
+
+	if (!o->remove || outcome > OUTCOME_ABSENT || qdb_rm(h, path))
+		return outcome;
+	failure_report(o, ATTEMPT_RM, path, NULL);
+	return OUTCOME_FAILED;
+}
+
+int command_read(qdb_handle_t h, const struct options *o)
+{
+	bool absent = false;
+	bool failed = false;
+
+	for (int i = 0; i < o->arg_count; i++) {
+		switch (read_path(h, o, o->args[i])) {
+		case OUTCOME_DONE:
+			break;
+		case OUTCOME_ABSENT:
+			absent = true;
+			break;
+		case OUTCOME_FAILED:
+			failed = true;
+			break;
+		case OUTCOME_NO_OUTPUT:
+			return 1;
+		}
+	}
+	if (failed)
+		return 1;
+	return absent ? 2 : 0;
+}
