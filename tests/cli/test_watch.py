@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import re
+
+from harness import OK, RM, WATCH, CommandTest
+
+
+class Watch(CommandTest):
+    def start_watching(self, *args, last="/a"):
+        """`last` is the last of the watched paths."""
+        self.tapped = self.tap()
+        process = self.start("watch", *args, runtime_dir=self.tapped.dir)
+        self.tapped.wait_for_answer(OK, last.encode())
+        return process
+
+    def test_one_event(self):
+        process = self.start_watching("/a")
+        self.daemon.put(b"/b")
+        self.daemon.put(b"/a")
+        self.finish(process, 0, b"/a\n")
+
+    def test_removal(self):
+        self.daemon.put(b"/a")
+        process = self.start_watching("/a")
+        self.daemon.ask(RM, b"/a")
+        self.finish(process, 0, b"/a\n")
+
+    def test_several_events_in_order(self):
+        process = self.start_watching("-n", "3", "/b/", "/a", last="/a")
+        for path in (b"/b/2", b"/a", b"/b/1"):
+            self.daemon.put(path)
+        self.finish(process, 0, b"/b/2\n/a\n/b/1\n")
+
+    def test_none(self):
+        self.tapped = self.tap()
+        self.check("watch", "-n", "0", "/a", "/b/", runtime_dir=self.tapped.dir)
+        self.assertEqual(self.tapped.requests, [(WATCH, b"/a"), (WATCH, b"/b/")])
+        self.check("watch", "-n", "0", "rel", status=1, err=None)
+
+    def test_for_ever(self):
+        process = self.start_watching("-n", "-1", "/a")
+        for _ in range(5):
+            self.daemon.put(b"/a")
+            self.assertEqual(process.stdout.readline(), b"/a\n")
+        self.assertIsNone(process.poll())
+        self.end_by_signal(process)
+        self.assertEqual(process.returncode, -15)
+
+    def test_a_watch_that_cannot_be_set(self):
+        for bad in ("/b d", "rel", "/" + "x" * 63):
+            with self.subTest(bad):
+                self.check("watch", "/a", bad, "/c", status=1,
+                           err=re.compile(rb"\AFailed to watch %s: " % bad.encode()))
+        tap = self.tap()
+        tap.refused.add(b"/a")
+        self.check("watch", "/a", "/b", status=1, runtime_dir=tap.dir,
+                   err=b"Failed to watch /a: refused by the daemon\n")
+        self.assertEqual(tap.requests, [(WATCH, b"/a")])
+
+    def test_ends_with_the_daemon(self):
+        process = self.start_watching("-n", "-1", "/a")
+        self.tapped.stop()
+        self.finish(process, 1, err=b"Failed to watch /a: the connection to the daemon is lost\n")
+        self.tapped.start()
+        process = self.start_watching("-qn", "2", "/a")
+        self.tapped.stop()
+        self.finish(process, 1)
+        self.tapped.start()
