@@ -214,7 +214,6 @@ static void send_dump(struct replica *r)
 		if (!e) {
 			say(r, &r->dump, QDB_RESP_MULTIREAD, "", 0);
 			r->state = REPLICA_LIVE;
-			r->keeps_changes = true;
 			return;
 		}
 		if (outq_add(&r->dump, QDB_RESP_MULTIREAD, e->path, e->node.path_len,
@@ -298,6 +297,7 @@ static void on_dump_request(struct replica *r, const struct message *m)
 		return;
 	}
 	r->state = REPLICA_DUMPING;
+	r->keeps_changes = true;
 	r->cursor_len = 0;
 }
 

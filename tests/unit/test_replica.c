@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Two real domains with a wire between them, or one with the test as its peer. */
+#include "daemon/core/domain.h"
+#include "tests/unit/unit.h"
+
+static struct domain dom0, vm;
+static char text[400000];
+
+static void setup(void)
+{
+	domain_init(&dom0, REPLICA_DOM0);
+	domain_init(&vm, REPLICA_VM);
+}
+
+static void teardown(void)
+{
+	struct domain *both[] = {&dom0, &vm};
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert(namespace_is_consistent(&both[i]->entries));
+		ck_assert(changes_is_consistent(&both[i]->replica.changes));
+		domain_free(both[i]);
+	}
+}
+
+static void set(struct domain *d, const char *path, const char *value)
+{
+	ck_assert_int_eq(domain_write(d, path, strlen(path), value, strlen(value)), 0);
+}
+
+static int drop(struct domain *d, const char *path)
+{
+	return domain_remove(d, path, strlen(path));
+}
+
+static const char *get(struct domain *d, const char *path)
+{
+	static char value[QDB_MAX_DATA + 1];
+	struct entry *e = namespace_find(&d->entries, path, strlen(path));
+
+	if (!e)
+		return "(absent)";
+	memcpy(value, e->value_len ? e->value : "", e->value_len);
+	value[e->value_len] = '\0';
+	return value;
+}
+
+static void receive(struct domain *d, const uint8_t *bytes, size_t len)
+{
+	uint8_t *space;
+
+	while (len > 0) {
+		size_t n = replica_space(&d->replica, &space);
+
+		ck_assert_uint_gt(n, 0);
+		n = n < len ? n : len;
+		memcpy(space, bytes, n);
+		replica_received(&d->replica, n);
+		bytes += n;
+		len -= n;
+	}
+	replica_run(&d->replica);
+}
+
+/* Moves at most one write's worth from one end to the other. */
+static bool carry(struct domain *from, struct domain *to)
+{
+	const uint8_t *bytes;
+	size_t len;
+
+	replica_run(&from->replica);
+	bytes = replica_output(&from->replica, 4096, &len);
+	if (len == 0)
+		return false;
+	receive(to, bytes, len);
+	replica_sent(&from->replica, len);
+	return true;
+}
+
+static void exchange(void)
+{
+	bool a, b;
+
+	do {
+		a = carry(&vm, &dom0);
+		b = carry(&dom0, &vm);
+	} while (a || b);
+	ck_assert_ptr_null(dom0.replica.failure);
+	ck_assert_ptr_null(vm.replica.failure);
+}
+
+static void connect_ends(void)
+{
+	replica_connected(&dom0.replica);
+	replica_connected(&vm.replica);
+}
+
+static void disconnect_ends(void)
+{
+	replica_disconnected(&dom0.replica);
+	replica_disconnected(&vm.replica);
+}
+
+static void begin(void)
+{
+	connect_ends();
+	exchange();
+}
+
+static void assert_equal_ends(void)
+{
+	struct entry *a = namespace_first(&dom0.entries, "", 0);
+	struct entry *b = namespace_first(&vm.entries, "", 0);
+
+	while (a && b) {
+		ck_assert_str_eq(a->path, b->path);
+		ck_assert_uint_eq(a->value_len, b->value_len);
+		if (a->value_len)
+			ck_assert_mem_eq(a->value, b->value, a->value_len);
+		a = namespace_next(a);
+		b = namespace_next(b);
+	}
+	ck_assert(!a && !b);
+	ck_assert_uint_eq(dom0.replica.changes.paths.used, 0);
+	ck_assert_uint_eq(vm.replica.changes.paths.used, 0);
+}
+
+START_TEST(the_dump_and_then_changes_both_ways)
+{
+	set(&dom0, "/name", "work");
+	set(&dom0, "/empty", "");
+	ck_assert(!vm.serving);
+	begin();
+	ck_assert(vm.serving);
+	ck_assert(!dom0.replica.peer_is_legacy && !vm.replica.peer_is_legacy);
+	set(&dom0, "/a", "1");
+	set(&vm, "/b", "2");
+	ck_assert_int_eq(drop(&vm, "/name"), 0);
+	exchange();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/b"), "2");
+	ck_assert_str_eq(get(&dom0, "/name"), "(absent)");
+	ck_assert_str_eq(get(&vm, "/a"), "1");
+}
+END_TEST
+
+START_TEST(colliding_changes_end_as_dom0_has_them)
+{
+	set(&dom0, "/d/rw", "0");
+	set(&dom0, "/d/wr", "0");
+	set(&dom0, "/d/rr", "0");
+	begin();
+	set(&dom0, "/d/ww", "dom0");
+	set(&vm, "/d/ww", "vm");
+	drop(&dom0, "/d/rw");
+	set(&vm, "/d/rw", "vm");
+	set(&dom0, "/d/wr", "dom0");
+	drop(&vm, "/d/wr");
+	drop(&dom0, "/d/rr");
+	drop(&vm, "/d/rr");
+	exchange();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/d/ww"), "dom0");
+	ck_assert_str_eq(get(&vm, "/d/rw"), "(absent)");
+	ck_assert_str_eq(get(&vm, "/d/wr"), "dom0");
+}
+END_TEST
+
+START_TEST(directory_removals_are_judged_entry_by_entry)
+{
+	set(&dom0, "/d/a", "0");
+	set(&dom0, "/d/b", "0");
+	begin();
+	set(&dom0, "/d/a", "dom0");
+	drop(&vm, "/d/");
+	exchange();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/d/a"), "dom0");
+	ck_assert_str_eq(get(&vm, "/d/b"), "(absent)");
+	set(&dom0, "/d/b", "0");
+	exchange();
+	drop(&dom0, "/d/");
+	set(&vm, "/d/b", "vm");
+	exchange();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/d/b"), "(absent)");
+}
+END_TEST
+
+START_TEST(what_happens_without_a_link_is_made_up_for)
+{
+	set(&dom0, "/gone", "0");
+	set(&dom0, "/both", "0");
+	set(&dom0, "/vmrm", "0");
+	begin();
+	set(&vm, "/inflight", "vm");
+	disconnect_ends();
+	set(&vm, "/new", "vm");
+	set(&vm, "/both", "vm");
+	drop(&vm, "/vmrm");
+	drop(&dom0, "/gone");
+	set(&dom0, "/both", "dom0");
+	ck_assert(vm.serving);
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/inflight"), "vm");
+	ck_assert_str_eq(get(&dom0, "/new"), "vm");
+	ck_assert_str_eq(get(&dom0, "/both"), "dom0");
+	ck_assert_str_eq(get(&vm, "/gone"), "(absent)");
+	ck_assert_str_eq(get(&dom0, "/vmrm"), "(absent)");
+}
+END_TEST
+
+START_TEST(a_stalled_peer_costs_a_path_an_entry)
+{
+	char value[3001];
+
+	begin();
+	memset(value, 'v', 3000);
+	value[3000] = '\0';
+	for (int i = 0; i < 20000; i++)
+		set(&dom0, "/k", value);
+	set(&dom0, "/commit", "");
+	ck_assert_uint_le(outq_used(&dom0.replica.operations),
+			  dom0.replica.operations.limit);
+	ck_assert_uint_le(dom0.replica.changes.paths.used, 2);
+	ck_assert_ptr_null(dom0.replica.failure);
+	exchange();
+	assert_equal_ends();
+}
+END_TEST
+
+/* ---- the test as the peer ---- */
+
+static void say(struct domain *d, enum qdb_msg type, const char *path, const char *data)
+{
+	uint8_t message[MESSAGE_MAX_SIZE];
+
+	receive(d, message, unit_encode(message, type, path, data));
+}
+
+static const char *hear(struct domain *d)
+{
+	const uint8_t *bytes;
+	size_t len;
+
+	text[0] = '\0';
+	replica_run(&d->replica);
+	while ((bytes = replica_output(&d->replica, 4096, &len))) {
+		unit_append_messages(text, sizeof(text), bytes, len);
+		replica_sent(&d->replica, len);
+		replica_run(&d->replica);
+	}
+	return text;
+}
+
+static void begin_as_legacy_vm(void)
+{
+	replica_connected(&dom0.replica);
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	hear(&dom0);
+}
+
+START_TEST(a_legacy_vm_hears_exactly_what_it_knows)
+{
+	set(&dom0, "/pre/one", "1");
+	set(&dom0, "/pre/two", "22");
+	replica_connected(&dom0.replica);
+	ck_assert_str_eq(hear(&dom0), "");
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	ck_assert_str_eq(hear(&dom0),
+			 "RESP_MULTIREAD /pre/two=22; RESP_MULTIREAD /pre/one=1; "
+			 "RESP_MULTIREAD ");
+	set(&dom0, "/name", "x");
+	drop(&dom0, "/pre/");
+	ck_assert_str_eq(hear(&dom0), "WRITE /name=x; RM /pre/");
+	say(&dom0, QDB_RESP_OK, "/name", NULL);
+	say(&dom0, QDB_RESP_OK, "/pre/", NULL);
+	ck_assert_uint_eq(dom0.replica.changes.paths.used, 0);
+	say(&dom0, QDB_CMD_WRITE, "/vm", "1");
+	say(&dom0, QDB_CMD_RM, "/absent", NULL);
+	say(&dom0, QDB_CMD_RM, "/absent/", NULL);
+	ck_assert_str_eq(hear(&dom0), "OK /vm; OK /absent; OK /absent/");
+	say(&dom0, QDB_CMD_RM, "/vm", "data");
+	say(&dom0, QDB_RESP_ERROR_NOENT, "/nothing-asked", NULL);
+	ck_assert_str_eq(hear(&dom0), "ERROR /vm");
+	ck_assert_str_eq(get(&dom0, "/vm"), "1");
+	ck_assert_ptr_null(dom0.replica.failure);
+}
+END_TEST
+
+START_TEST(updates_wait_for_the_end_mark)
+{
+	char path[32];
+	const uint8_t *bytes;
+	size_t len;
+
+	for (int i = 0; i < 2000; i++) {
+		snprintf(path, sizeof(path), "/k/%04d", i);
+		set(&dom0, path, "0");
+	}
+	replica_connected(&dom0.replica);
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	bytes = replica_output(&dom0.replica, 4096, &len);
+	ck_assert_ptr_nonnull(bytes);
+	replica_sent(&dom0.replica, len);
+	set(&dom0, "/k/1999", "1");
+	set(&dom0, "/k/0000", "1");
+	drop(&dom0, "/k/0001");
+	say(&dom0, QDB_CMD_WRITE, "/vm", "1");
+	hear(&dom0);
+	ck_assert_ptr_nonnull(strstr(text,
+				     "RESP_MULTIREAD /k/0000=1; RESP_MULTIREAD ; OK /vm; "
+				     "WRITE /k/1999=1; WRITE /k/0000=1; "
+				     "WRITE /k/0001=-; RM /k/0001"));
+	ck_assert_ptr_null(strstr(text, "RESP_MULTIREAD /k/0001"));
+}
+END_TEST
+
+START_TEST(a_removal_waits_while_a_legacy_vm_answers_nothing)
+{
+	char path[32];
+
+	begin_as_legacy_vm();
+	for (int i = 0; i < 16; i++) {
+		snprintf(path, sizeof(path), "/k%d", i);
+		set(&dom0, path, "0");
+	}
+	drop(&dom0, "/k3");
+	hear(&dom0);
+	ck_assert_ptr_null(strstr(text, "RM"));
+	say(&dom0, QDB_RESP_OK, "/k0", NULL);
+	ck_assert_str_eq(hear(&dom0), "WRITE /k3=-; RM /k3");
+}
+END_TEST
+
+START_TEST(a_new_vm_announces_itself_before_it_asks)
+{
+	replica_connected(&vm.replica);
+	ck_assert_str_eq(hear(&vm), "OK @qdb:1:; MULTIREAD ");
+	say(&vm, QDB_RESP_OK, "@qdb:1:", NULL);
+	say(&vm, QDB_RESP_MULTIREAD, "/a", "1");
+	say(&vm, QDB_RESP_OK, "@other", NULL);
+	ck_assert(!vm.serving);
+	say(&vm, QDB_RESP_MULTIREAD, "", NULL);
+	ck_assert(vm.serving && !vm.replica.peer_is_legacy);
+	ck_assert_str_eq(get(&vm, "/a"), "1");
+	replica_connected(&dom0.replica);
+	say(&dom0, QDB_RESP_OK, "@qdb:1:", NULL);
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	ck_assert_str_eq(hear(&dom0), "OK @qdb:1:; RESP_MULTIREAD ");
+}
+END_TEST
+
+START_TEST(towards_a_legacy_dom0_the_vm_wins)
+{
+	replica_connected(&vm.replica);
+	hear(&vm);
+	say(&vm, QDB_RESP_MULTIREAD, "", NULL);
+	ck_assert(vm.replica.peer_is_legacy);
+	set(&vm, "/k", "vm");
+	ck_assert_str_eq(hear(&vm), "WRITE /k=vm");
+	say(&vm, QDB_CMD_WRITE, "/k", "dom0");
+	ck_assert_str_eq(hear(&vm), "OK /k");
+	ck_assert_str_eq(get(&vm, "/k"), "vm");
+	say(&vm, QDB_RESP_OK, "/k", NULL);
+	say(&vm, QDB_CMD_WRITE, "/k", "dom0");
+	ck_assert_str_eq(get(&vm, "/k"), "dom0");
+}
+END_TEST
+
+START_TEST(a_vm_without_link_refuses_what_it_cannot_remember)
+{
+	begin();
+	disconnect_ends();
+	vm.replica.changes.paths.limit = 1;
+	set(&vm, "/a", "1");
+	ck_assert_int_lt(domain_write(&vm, "/b", 2, "1", 1), 0);
+	ck_assert_int_lt(drop(&vm, "/a"), 0);
+	ck_assert_str_eq(get(&vm, "/b"), "(absent)");
+	begin();
+	assert_equal_ends();
+}
+END_TEST
+
+START_TEST(dom0_never_refuses_because_of_its_peer)
+{
+	char path[32];
+
+	begin();
+	dom0.replica.changes.paths.limit = 10;
+	for (int i = 0; i < 5000; i++) {
+		snprintf(path, sizeof(path), "/k%d", i);
+		set(&dom0, path, "0");
+	}
+	ck_assert_ptr_nonnull(dom0.replica.failure);
+	dom0.replica.changes.paths.limit = 10000;
+	disconnect_ends();
+	begin();
+	assert_equal_ends();
+}
+END_TEST
+
+/* ---- a hostile peer ---- */
+
+struct violation {
+	enum qdb_msg type;
+	const char *path, *data;
+};
+
+static const struct violation violations[] = {
+	{QDB_CMD_READ, "/a", NULL},
+	{QDB_CMD_LIST, "", NULL},
+	{QDB_CMD_WATCH, "/a", NULL},
+	{QDB_CMD_WRITE, "/a b", "x"},
+	{QDB_CMD_WRITE, "rel", "x"},
+	{QDB_CMD_WRITE, "/d/", "x"},
+	{QDB_CMD_RM, "/%", NULL},
+	{QDB_CMD_MULTIREAD, "", NULL},
+	{QDB_RESP_MULTIREAD, "/a", "x"},
+	{QDB_RESP_OK, "/a", "data"},
+	{QDB_RESP_ERROR, "/a", "data"},
+	{QDB_RESP_WATCH, "/a", NULL},
+	{99, "/a", NULL},
+};
+
+START_TEST(a_violation_ends_the_link_and_nothing_else)
+{
+	const struct violation *v = &violations[_i];
+
+	begin_as_legacy_vm();
+	set(&dom0, "/a", "1");
+	say(&dom0, v->type, v->path, v->data);
+	ck_assert_ptr_nonnull(dom0.replica.failure);
+	ck_assert_str_eq(get(&dom0, "/a"), "1");
+	replica_disconnected(&dom0.replica);
+	begin();
+	assert_equal_ends();
+}
+END_TEST
+
+START_TEST(answers_that_are_not_read_stop_the_reading)
+{
+	uint8_t message[72], *space;
+	int n = 0;
+
+	begin_as_legacy_vm();
+	unit_encode(message, QDB_CMD_RM, "/x", NULL);
+	while (replica_space(&dom0.replica, &space) > 0 && n < 100000) {
+		receive(&dom0, message, sizeof(message));
+		n++;
+	}
+	ck_assert_int_lt(n, 100000);
+	ck_assert_ptr_null(dom0.replica.failure);
+	ck_assert_uint_le(outq_used(&dom0.replica.operations),
+			  dom0.replica.operations.limit);
+	hear(&dom0);
+	ck_assert_uint_gt(replica_space(&dom0.replica, &space), 0);
+}
+END_TEST
+
+START_TEST(a_full_namespace_is_told_to_the_peer)
+{
+	begin_as_legacy_vm();
+	dom0.entries.entries.limit = 1;
+	say(&dom0, QDB_CMD_WRITE, "/a", "1");
+	say(&dom0, QDB_CMD_WRITE, "/b", "1");
+	ck_assert_str_eq(hear(&dom0), "OK /a; ERROR /b");
+	ck_assert_uint_eq(dom0.replica.refused, 1);
+}
+END_TEST
+
+static void fill(TCase *t)
+{
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, the_dump_and_then_changes_both_ways);
+	tcase_add_test(t, colliding_changes_end_as_dom0_has_them);
+	tcase_add_test(t, directory_removals_are_judged_entry_by_entry);
+	tcase_add_test(t, what_happens_without_a_link_is_made_up_for);
+	tcase_add_test(t, a_stalled_peer_costs_a_path_an_entry);
+	tcase_add_test(t, a_legacy_vm_hears_exactly_what_it_knows);
+	tcase_add_test(t, updates_wait_for_the_end_mark);
+	tcase_add_test(t, a_removal_waits_while_a_legacy_vm_answers_nothing);
+	tcase_add_test(t, a_new_vm_announces_itself_before_it_asks);
+	tcase_add_test(t, towards_a_legacy_dom0_the_vm_wins);
+	tcase_add_test(t, a_vm_without_link_refuses_what_it_cannot_remember);
+	tcase_add_test(t, dom0_never_refuses_because_of_its_peer);
+	tcase_add_loop_test(t, a_violation_ends_the_link_and_nothing_else, 0,
+			    sizeof(violations) / sizeof(violations[0]));
+	tcase_add_test(t, answers_that_are_not_read_stop_the_reading);
+	tcase_add_test(t, a_full_namespace_is_told_to_the_peer);
+}
+
+UNIT_MAIN("replica", fill)
