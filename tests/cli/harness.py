@@ -109,6 +109,7 @@ class Daemon:
 class Tap:
     def __init__(self, upstream):
         self.dir = tempfile.mkdtemp(prefix="qdb-tap-")
+        os.symlink("qubesdb.sock", os.path.join(self.dir, f"qubesdb.{NAME}.sock"))
         self.upstream = upstream
         self.requests = []  # (kind, path), in the order in which they were sent
         self.answers = []   # (kind, path), those that have been passed on
@@ -230,10 +231,13 @@ class CommandTest(unittest.TestCase):
             stderr=subprocess.PIPE, **more,
             env=dict(os.environ, QUBESDB_RUNTIME_DIR=runtime_dir or self.daemon.dir,
                      **dict(env)))
-        self.addCleanup(self._end, process)
+        guard = threading.Timer(PATIENCE, process.kill)
+        guard.start()
+        self.addCleanup(self._end, process, guard)
         return process
 
-    def _end(self, process):
+    def _end(self, process, guard):
+        guard.cancel()
         if process.poll() is None:
             process.kill()
             process.wait()
@@ -243,7 +247,7 @@ class CommandTest(unittest.TestCase):
 
     def finish(self, process, status, out=b"", err=b""):
         """`err` None: anything; a pattern: must be found; bytes: exactly."""
-        got_out, got_err = process.communicate(timeout=PATIENCE)
+        got_out, got_err = process.communicate()
         self.assertEqual((process.returncode, got_out), (status, out), got_err)
         if isinstance(err, bytes):
             self.assertEqual(got_err, err)
@@ -257,4 +261,4 @@ class CommandTest(unittest.TestCase):
 
     def end_by_signal(self, process):
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=PATIENCE)
+        process.communicate()

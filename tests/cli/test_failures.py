@@ -3,7 +3,7 @@
 import os
 import re
 
-from harness import COMMANDS, NAME, PATIENCE, CommandTest, listen
+from harness import COMMANDS, NAME, CommandTest, listen
 
 ARGS = {"read": ["/a"], "write": ["/a", "v"], "rm": ["/a"], "list": ["/a"], "multiread": ["/a"],
         "watch": ["/a"]}
@@ -115,9 +115,10 @@ class Reasons(CommandTest):
         tap = self.tap()
         tap.refused.add(b"/a")
         for name in ("read", "write", "rm", "watch"):
-            with self.subTest(name):
-                self.check(name, *ARGS[name], status=1, runtime_dir=tap.dir,
-                           err=b"Failed to %s /a: refused by the daemon\n" % name.encode())
+            for domain in ([], ["-d", NAME]):
+                with self.subTest(name=name, domain=domain):
+                    self.check(name, *domain, *ARGS[name], status=1, runtime_dir=tap.dir,
+                               err=b"Failed to %s /a: refused by the daemon\n" % name.encode())
 
 
 class Output(CommandTest):
@@ -127,7 +128,7 @@ class Output(CommandTest):
         self.daemon.put(b"/b", b"2")
 
     def check_output_fails(self, process, err):
-        got = process.communicate(timeout=PATIENCE)[1]
+        got = process.communicate()[1]
         self.assertEqual((process.returncode, got), (1, err))
 
     def test_full_device(self):
@@ -155,7 +156,7 @@ class Output(CommandTest):
         self.check_output_fails(process, b"")
         self.assertEqual(len(tap.requests), 1)
         process = self.start("rm", "/a", stdout=None, preexec_fn=lambda: os.closerange(0, 2))
-        process.communicate(timeout=PATIENCE)
+        process.communicate()
         self.assertEqual(process.returncode, 0)
         self.assertIsNone(self.daemon.get(b"/a"))
 

@@ -37,13 +37,14 @@ class Watch(CommandTest):
         self.check("watch", "-n", "0", "rel", status=1, err=None)
 
     def test_for_ever(self):
-        process = self.start_watching("-n", "-1", "/a")
-        for _ in range(5):
-            self.daemon.put(b"/a")
-            self.assertEqual(process.stdout.readline(), b"/a\n")
-        self.assertIsNone(process.poll())
-        self.end_by_signal(process)
-        self.assertEqual(process.returncode, -15)
+        for number in ("-1", str(-2**63)):
+            process = self.start_watching("-n", number, "/a")
+            for _ in range(5):
+                self.daemon.put(b"/a")
+                self.assertEqual(process.stdout.readline(), b"/a\n")
+            self.assertIsNone(process.poll())
+            self.end_by_signal(process)
+            self.assertEqual(process.returncode, -15)
 
     def test_a_watch_that_cannot_be_set(self):
         for bad in ("/b d", "rel", "/" + "x" * 63):
