@@ -1,0 +1,369 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+The daemon as a program: its options, files, modes, readiness, and how it ends.
+"""
+import ctypes
+import os
+import signal
+import socket
+import stat
+import subprocess
+import threading
+
+from harness import DAEMON, SANITIZED, Case, run, when
+from qdb import NOENT, READ, Closed, Connection
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def mode(path):
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+class Usage(Case):
+    def call(self, *arguments):
+        env = {k: v for k, v in os.environ.items() if k != "NOTIFY_SOCKET"}
+        done = subprocess.run([DAEMON, *arguments], env=dict(env, VCHAN_SOCKET_DIR=self.home.vchan),
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def test_bad_usage(self):
+        where = [f"--runtime-dir={self.home / 'run'}", f"--log-dir={self.home.log}"]
+        for arguments in ([], [""], ["work"], ["5x", "work"], ["-1", "work"], ["0x5", "work"],
+                          ["5", "work", "more"], ["99999999999999999999", "work"], ["--nonsense", "5"],
+                          ["--rw-socket-perms=", "5", "work"],
+                          ["--rw-socket-perms=999", "5", "work"], ["--rw-socket-perms=rw", "5", "w"],
+                          ["--rw-socket-perms=77777", "5", "work"], ["--vchan=smoke", "5", "work"],
+                          ["5", "../escape"], ["5", "a/b"]):
+            with self.subTest(arguments=arguments):
+                code, _, errors = self.call(*where, *arguments)
+                self.assertEqual(code, 1)
+                self.assertNotEqual(errors, "")
+                self.assertFalse(os.path.exists(self.home / "run"), "it began to work")
+        self.assertIn("sage", self.call(*where)[2])
+        self.assertIn("sage", self.call(*where, "--nonsense", "5")[2])
+
+    def test_help_and_version(self):
+        code, text, _ = self.call("--help")
+        self.assertEqual(code, 0)
+        for option in "rw-socket-perms", "runtime-dir", "log-dir", "foreground", "vchan", "version":
+            self.assertIn(f"--{option}", text)
+        code, text, _ = self.call("--version")
+        self.assertEqual(code, 0)
+        self.assertRegex(text, r"\d+\.\d+")
+
+
+class Files(Case):
+    def test_socket_modes(self):
+        for umask in 0, 0o022, 0o077, 0o177:
+            for option, expected in (None, 0o666), ("660", 0o660), ("0600", 0o600), ("0666", 0o666):
+                with self.subTest(umask=oct(umask), option=option):
+                    options = [f"--rw-socket-perms={option}"] if option else []
+                    daemon = self.dom0(umask=umask, options=options)
+                    self.assertEqual(mode(daemon.socket()), expected)
+                    self.assertEqual(mode(daemon.socket(ro=True)), 0o666)
+                    daemon.stop()
+
+    def test_socket_modes_in_the_vm(self):
+        self.dom0()
+        daemon = self.vm(umask=0o077, options=["--rw-socket-perms=640"])
+        self.assertEqual(mode(daemon.socket()), 0o640)
+        self.assertEqual(mode(daemon.socket(ro=True)), 0o666)
+
+    def test_empty_name_is_the_vm_side(self):
+        self.dom0()
+        daemon = self.daemon("vm", 0, "", own=5)
+        daemon.name = None
+        self.assertIsNone(self.connect(daemon).read("/a"))
+
+    def test_runtime_directory_is_created(self):
+        for umask, expected in (0, 0o775), (0o022, 0o755), (0o002, 0o775), (0o077, 0o700):
+            daemon = self.dom0(run=f"run{umask}", umask=umask)
+            self.assertEqual(mode(daemon.run), expected)
+            daemon.stop()
+            self.assertTrue(os.path.isdir(daemon.run))
+
+    def test_pidfile(self):
+        """Complete when it is ready, a new file, never the one that was there."""
+        os.mkdir(self.home / "dom0")
+        pidfile, outside = self.home / "dom0/qubesdb.work.pid", self.home / "outside"
+        for path in pidfile, outside:
+            with open(path, "w", encoding="ascii") as f:
+                f.write("old\n")
+        with open(pidfile, encoding="ascii") as old:
+            daemon = self.dom0()
+            with open(pidfile, encoding="ascii") as new:
+                self.assertEqual(new.read(), f"{daemon.pid}\n")
+            self.assertEqual(old.read(), "old\n")
+        self.assertEqual(mode(pidfile), 0o664)
+        daemon.stop()
+        self.assertFalse(os.path.exists(pidfile))
+        os.symlink(outside, pidfile)
+        self.dom0()
+        with open(outside, encoding="ascii") as f:
+            self.assertEqual(f.read(), "old\n")
+        self.assertFalse(os.path.islink(pidfile))
+
+    def test_only_its_own_files_go(self):
+        daemon = self.dom0()
+        names = {"qubesdb.work.sock", "qubesdb.work.ro.sock", "qubesdb.work.pid"}
+        self.assertLessEqual(names, set(os.listdir(daemon.run)))
+        for path in daemon.socket(), os.path.join(daemon.run, "qubesdb.work.pid"):
+            os.unlink(path)
+            with open(path, "w", encoding="ascii") as f:
+                f.write("of somebody else")
+        daemon.stop()
+        self.assertEqual(names & set(os.listdir(daemon.run)), names - {"qubesdb.work.ro.sock"})
+
+    def test_notified_daemon_has_no_log_file(self):
+        dom0 = self.dom0(foreground=False)
+        vm = self.vm(foreground=False)
+        self.assertEqual(os.listdir(self.home.log), [])
+        self.assertTrue(dom0.is_running() and vm.is_running(), "forked")
+
+    def test_abstract_notify_socket(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.settimeout(30)
+            name = f"qdb-test-{os.getpid()}"
+            notify.bind("\0" + name)
+            daemon = self.daemon("dom0", 5, "work", notify=False, env={"NOTIFY_SOCKET": "@" + name},
+                                 ready=False, foreground=False)
+            self.assertIn(b"READY=1", notify.recv(100))
+            self.assertIsNone(self.connect(daemon).read("/a"))
+
+    def test_private_memory(self):
+        if SANITIZED:
+            self.skipTest("a sanitizer's memory is not the daemon's")
+        for daemon in self.pair():
+            self.assertLessEqual(daemon.private_dirty_kib(), 400)
+
+    def test_idle_does_not_wake_up(self):
+        alone = self.dom0("alone", 6, "alone")
+        for daemon in (alone, *self.pair()):
+            self.connect(daemon).watch("/a")
+            when(lambda d=daemon: self.assertEqual(d.stat()[0], "S"), AssertionError)
+            before = daemon.wakeups()
+            self.assertTrue(daemon.is_quiet(1.0))
+            self.assertEqual(daemon.wakeups(), before)
+
+
+class Forking(Case):
+    """Started by hand: the parent returns when the child serves."""
+
+    def setUp(self):
+        super().setUp()
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.addCleanup(self.reap)
+
+    def start(self, *arguments, **options):
+        """Returns the parent, ended, and the child, which is ours to reap."""
+        parent = self.daemon(*arguments, notify=False, foreground=False, ready=False, **options)
+        return parent, parent.wait()
+
+    def children(self):
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as f:
+            return [int(pid) for pid in f.read().split()]
+
+    def reap(self):
+        for pid in self.children():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+    def end(self, pid):
+        os.kill(pid, signal.SIGTERM)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+
+    def test_dom0(self):
+        parent, code = self.start("dom0", 5, "work")
+        with open(os.path.join(parent.run, "qubesdb.work.pid"), encoding="ascii") as f:
+            pid = int(f.read())
+        self.assertEqual((code, self.children()), (0, [pid]))
+        with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+            self.assertEqual(f.read().strip(), "qubesdb-daemon")
+        self.assertIsNone(self.connect(parent).read("/a"))
+        log = os.path.join(self.home.log, "qubesdb.work.log")
+        self.assertEqual(mode(log), 0o664)
+        self.end(pid)
+        self.assertNotIn("qubesdb.work.sock", os.listdir(parent.run))
+        size = os.path.getsize(log)
+        with open(log, "r+", encoding="utf-8") as f:
+            f.write("first line")
+        self.assertEqual(self.start("dom0", 5, "work")[1], 0)
+        with open(log, encoding="utf-8") as f:
+            self.assertTrue(f.read().startswith("first line"), "not appended")
+        self.assertGreaterEqual(os.path.getsize(log), size)
+        self.end(*self.children())
+
+    def test_vm_after_the_first_dump(self):
+        server = self.fake_dom0_server()
+        parent = self.daemon("vm", 0, own=5, notify=False, foreground=False, ready=False)
+        link = self.accept(server)
+        link.hello()
+        early = parent.connect_when_there()
+        self.addCleanup(early.close)
+        early.send(READ, "/a")
+        link.send_entries({"/b": "2"})
+        self.assertFalse(early.readable(0.1))
+        self.assertTrue(parent.is_running(), "the parent returned before the dump")
+        link.dump({"/a": "1"})
+        self.assertEqual(parent.wait(), 0)
+        self.assertEqual(early.answer_to(READ, "/a").data, b"1")
+        self.assertIn("qubesdb.dom0.log", os.listdir(self.home.log))
+        self.end(*self.children())
+
+    def check_fails(self, *arguments, **options):
+        parent, code = self.start(*arguments, **options)
+        self.assertGreater(code, 0)
+        self.assertEqual(self.children(), [])
+        self.assertRegex(parent.output(), r"\w+")
+        if os.path.isdir(parent.run):
+            self.assertFalse([n for n in os.listdir(parent.run) if n.endswith((".sock", ".pid"))])
+        return parent.output()
+
+    def test_log_cannot_be_opened(self):
+        os.mkdir(os.path.join(self.home.log, "qubesdb.work.log"))
+        self.assertIn("log", self.check_fails("dom0", 5, "work"))
+
+    def test_runtime_directory_cannot_be_made(self):
+        for run_dir in "file", "file/below", "a" * 300:
+            with open(self.home / "file", "w", encoding="ascii"):
+                pass
+            self.check_fails(run_dir, 5, "work")
+
+    def test_socket_path_too_long(self):
+        self.check_fails("r" * 100, 5, "work")
+
+    def test_foreground_fails_too(self):
+        with open(self.home / "file", "w", encoding="ascii"):
+            pass
+        daemon = self.daemon("file", 5, "work", ready=False)
+        self.assertGreater(daemon.wait(), 0)
+        self.assertRegex(daemon.output(), r"\w+")
+
+
+class Ending(Case):
+    def test_sigpipe_is_ignored(self):
+        """Popen starts it with SIGPIPE at its default."""
+        daemon = self.dom0()
+        os.kill(daemon.pid, signal.SIGPIPE)
+        self.assertIsNone(self.connect(daemon).read("/a"))
+
+    def test_both_signals(self):
+        for sig in signal.SIGTERM, signal.SIGINT:
+            a, b = self.pair()
+            for daemon in b, a:
+                self.connect(daemon).watch("/a")
+                daemon.stop(sig)
+                self.assertFalse([n for n in os.listdir(daemon.run) if n.endswith((".sock", ".pid"))])
+
+    def test_clients_see_the_end(self):
+        daemon = self.dom0()
+        client = self.connect(daemon)
+        client.write("/a", "1")
+        daemon.stop()
+        with self.assertRaises(Closed):
+            client.recv()
+
+
+class Loop(threading.Thread):
+    """A program that connects and reads, again and again, and must never fail."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.failures, self.rounds, self.goes_on = path, [], 0, True
+
+    def run(self):
+        while self.goes_on:
+            try:
+                with Connection(self.path) as connection:
+                    connection.read("/a")
+            except Exception as error:  # pylint: disable=broad-except
+                self.failures.append(repr(error))
+            self.rounds += 1
+
+    def wait_rounds(self, count):
+        goal = self.rounds + count
+        when(lambda: self.check(goal), LookupError)
+
+    def check(self, goal):
+        if self.rounds < goal:
+            raise LookupError
+
+
+class TakeOver(Case):
+    """A VM restarts: for a while there are two daemons of one name."""
+
+    def take_over(self, domid, ro):
+        first = self.dom0()
+        loop = Loop(first.socket(ro))
+        loop.start()
+        try:
+            loop.wait_rounds(20)
+            old = self.connect(first)
+            old.write("/of", "first")
+            second = self.dom0(domid=domid)
+            loop.wait_rounds(20)
+            self.assertEqual(old.read("/of"), b"first")
+            with second.connect() as new:
+                self.assertIsNone(new.read("/of"), "the old one still answers")
+            first.stop()
+            loop.wait_rounds(20)
+            third = self.dom0(domid=7)
+            loop.wait_rounds(20)
+            second.stop()
+            loop.wait_rounds(20)
+        finally:
+            loop.goes_on = False
+            loop.join()
+        self.assertEqual(loop.failures, [])
+        self.assertEqual(set(os.listdir(third.run)) & {"qubesdb.work.sock", "qubesdb.work.ro.sock"},
+                         {"qubesdb.work.sock", "qubesdb.work.ro.sock"})
+        with open(os.path.join(third.run, "qubesdb.work.pid"), encoding="ascii") as f:
+            self.assertEqual(f.read(), f"{third.pid}\n")
+        third.stop()
+        self.assertEqual([n for n in os.listdir(third.run) if n.endswith((".sock", ".pid"))], [])
+
+    def test_new_domid(self):
+        self.take_over(6, ro=False)
+
+    def test_read_only_socket(self):
+        self.take_over(6, ro=True)
+
+    def test_dom0_itself(self):
+        first = self.dom0(domid=0, name="dom0")
+        loop = Loop(os.path.join(first.run, "qubesdb.sock"))
+        loop.start()
+        try:
+            loop.wait_rounds(20)
+            second = self.dom0(domid=0, name="dom0")
+            loop.wait_rounds(20)
+            first.stop()
+            loop.wait_rounds(20)
+        finally:
+            loop.goes_on = False
+            loop.join()
+        self.assertEqual(loop.failures, [])
+        self.assertEqual(self.connect(second).ask(READ, "/a").type, NOENT)
+
+    def test_vm_follows(self):
+        """The same domid: an agent that comes after the takeover finds the second daemon."""
+        first = self.dom0()
+        second = self.dom0()
+        self.connect(second).write("/of", "second")
+        first.stop()
+        b = self.vm()
+        self.assertEqual(self.connect(b).read("/of"), b"second")
+        self.assert_equal_ends(second, b)
+
+    def test_killed_before(self):
+        """What a daemon that was killed left behind is taken over as well."""
+        first = self.dom0()
+        first.kill()
+        second = self.dom0()
+        self.assertEqual(self.connect(second).ask(READ, "/a").type, NOENT)
+        self.assert_equal_ends(second, self.vm())
+
+
+if __name__ == "__main__":
+    run()
