@@ -107,7 +107,7 @@ class Daemon(Process):
         Daemon.serial += 1
         self.home, self.name = home, name
         self.run = home / run
-        self.output_path = home / f"output.{run}.{Daemon.serial}"
+        self.output_path = home / f"output.{Daemon.serial}"
         self.notify = self._notify_socket() if notify else None
         arguments = [DAEMON, f"--runtime-dir={self.run}", f"--log-dir={home.log}", *options,
                      str(domid)] + ([name] if name is not None else [])
@@ -282,6 +282,13 @@ class Case(unittest.TestCase):
         check()
         return check
 
+    def assert_same(self, one, other):
+        """Two namespaces are equal; if not, tells a few of the entries that differ."""
+        bad = sorted(p for p in one.keys() | other.keys() if one.get(p) != other.get(p))
+        if bad:
+            some = {p: (str(one.get(p))[:60], str(other.get(p))[:60]) for p in bad[:5]}
+            self.fail(f"{len(bad)} entries differ: {some}")
+
     def sync(self, source, target):
         """Returns when all that was written on connection `source` has reached `target`."""
         return target.events_until_mark(via=source)
@@ -291,7 +298,7 @@ class Case(unittest.TestCase):
         with one.connect() as a, other.connect() as b:
             self.sync(a, b)
             self.sync(b, a)
-            self.assertEqual(a.snapshot(), b.snapshot())
+            self.assert_same(a.snapshot(), b.snapshot())
 
 
 class Result(unittest.TextTestResult):

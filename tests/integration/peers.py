@@ -9,7 +9,7 @@ import re
 import socket
 
 from qdb import (ERROR, MULTIREAD, OK, RM, R_MULTIREAD, TIMEOUT, WRITE, Broken, Stream, as_bytes,
-                 echo)
+                 dial, echo)
 
 ENTRY = re.compile(rb"/([a-zA-Z0-9_/.:@-]*[a-zA-Z0-9_.:@-])")
 WELL_FORMED = re.compile(rb"([a-zA-Z0-9_/.:@][a-zA-Z0-9_/.:@-]*)?")
@@ -75,6 +75,8 @@ class Link(Stream):
         message = self.answer()
         if message.path != echo(path):
             raise Broken(f"answer to {path!r}: {message}")
+        if message.type == OK and kind == WRITE:
+            self.state[path] = as_bytes(data)
         return message.type
 
 
@@ -83,10 +85,7 @@ class FakeVM(Link):
     announced = False
 
     def __init__(self, path):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(TIMEOUT)
-        sock.connect(path)
-        super().__init__(sock)
+        super().__init__(dial(path))
 
     def judge(self, message):
         super().judge(message)

@@ -56,6 +56,18 @@ def echo(path):
     return as_bytes(path)[:PATH_SIZE - 1].split(b"\0")[0]
 
 
+def dial(path):
+    """A connected socket; waits for room in the listener's backlog."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", TIMEOUT, 0))
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 class Stream:
     """One end of a stream of messages."""
 
@@ -88,12 +100,15 @@ class Stream:
 
     def send_some(self, raw):
         """As much as there is room for now; returns the number of bytes."""
+        self.sock.settimeout(0)
         try:
-            return self.sock.send(raw, socket.MSG_DONTWAIT)
+            return self.sock.send(raw)
         except BlockingIOError:
             return 0
         except (BrokenPipeError, ConnectionResetError):
             raise Closed("the other end closed the connection") from None
+        finally:
+            self.sock.settimeout(TIMEOUT)
 
     def _take(self, size, what):
         try:
@@ -167,14 +182,7 @@ class Connection(Stream):
     marks = 0
 
     def __init__(self, path):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(TIMEOUT)
-        try:
-            sock.connect(path)
-        except OSError:
-            sock.close()
-            raise
-        super().__init__(sock)
+        super().__init__(dial(path))
         self.events = []
 
     def judge(self, message):

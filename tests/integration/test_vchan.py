@@ -25,7 +25,7 @@ class DeployedVM(Case):
         """The agent has everything when it has the last write."""
         self.c.write("/zz.last", "")
         link.serve_until(lambda state: "/zz.last" in state)
-        self.assertEqual(self.c.snapshot(), link.state)
+        self.assert_same(self.c.snapshot(), link.state)
         self.c.rm("/zz.last")
         link.serve_until(lambda state: "/zz.last" not in state)
 
@@ -208,7 +208,7 @@ class DeployedDom0(Case):
     def check_state(self, client):
         client.write("/zz.last", "")
         self.link.serve_until(lambda state: "/zz.last" in state)
-        self.assertEqual(client.snapshot(), self.link.state)
+        self.assert_same(client.snapshot(), self.link.state)
 
     def test_requests_wait_for_the_end_of_the_dump(self):
         self.link.hello()

@@ -126,7 +126,7 @@ class Vchan(Case):
         link.state = {p: v.encode() for p, v in self.PRE.items()}
         self.replay(client, link, "dom0->vm", "vm->dom0")
         self.assertFalse(link.readable(0.1), "dom0 said more than was recorded")
-        self.assertEqual(client.snapshot(), link.state)
+        self.assert_same(client.snapshot(), link.state)
 
     def test_we_play_dom0(self):
         server = self.fake_dom0_server()
@@ -138,7 +138,7 @@ class Vchan(Case):
         client = self.connect(vm)
         self.replay(client, link, "vm->dom0", "dom0->vm")
         self.assertFalse(link.readable(0.1), "the VM said more than was recorded")
-        self.assertEqual(client.snapshot(), link.state)
+        self.assert_same(client.snapshot(), link.state)
 
 
 class Table(unittest.TestCase):
