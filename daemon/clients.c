@@ -70,39 +70,6 @@ static void set_reading(struct client *client, bool reading)
 	client->reading = reading;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *context)
-{
-	struct client *client = context;
-	uint8_t *space;
-	size_t room = session_space(client->session, &space);
-	ssize_t n;
-
-	(void)what;
-	touch(client);
-	if (room == 0)
-		return;
-	n = recv(fd, space, room, MSG_DONTWAIT);
-	if (n > 0) {
-		session_received(client->session, (size_t)n);
-		session_run(client->session);
-	} else if (n == 0) {
-		client->at_end = true;
-	} else if (errno != EAGAIN && errno != EINTR) {
-		client->dead = true;
-	}
-}
-
-static void on_writable(evutil_socket_t fd, short what, void *context)
-{
-	struct client *client = context;
-
-	(void)fd, (void)what;
-	client->blocked = false;
-	touch(client);
-}
-
-/* ---- the end of a turn ---- */
-
 static void flush(struct client *client)
 {
 	const uint8_t *bytes;
@@ -160,6 +127,37 @@ static void settle(struct client *client)
 		    !client->blocked && (len > 0 || session_has_work(client->session)));
 	set_reading(client,
 		    !client->at_end && session_space(client->session, &space) > 0);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+	uint8_t *space;
+	size_t room = session_space(client->session, &space);
+	ssize_t n;
+
+	(void)what;
+	if (room == 0)
+		return;
+	n = recv(fd, space, room, MSG_DONTWAIT);
+	if (n > 0) {
+		session_received(client->session, (size_t)n);
+		session_run(client->session);
+	} else if (n == 0) {
+		client->at_end = true;
+	} else if (errno != EAGAIN && errno != EINTR) {
+		client->dead = true;
+	}
+	settle(client);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+	struct client *client = context;
+
+	(void)fd, (void)what;
+	client->blocked = false;
+	settle(client);
 }
 
 bool clients_turn(struct clients *c)

@@ -17,11 +17,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/clients.h"
+#include "daemon/core/pathhash.h"
 #include "daemon/installed.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
@@ -251,6 +253,16 @@ static enum replica_role role_of(const struct options *o)
 	return o->remote_domid == 0 ? REPLICA_ALONE : REPLICA_DOM0;
 }
 
+/* GRND_INSECURE: inside a VM this may run before the kernel has gathered entropy. */
+static void choose_hash_key(void)
+{
+	uint8_t key[16] = {0};
+
+	if (getrandom(key, sizeof(key), GRND_INSECURE) != sizeof(key))
+		log_warning("paths are hashed without a secret key: %s", strerror(errno));
+	path_hash_key(key);
+}
+
 static int create_loop(struct daemon *d)
 {
 	sigset_t ending;
@@ -275,6 +287,7 @@ static int start(struct daemon *d)
 {
 	int r;
 
+	choose_hash_key();
 	domain_init(&d->domain, role_of(d->options));
 	r = begin_log(d);
 	if (r < 0)

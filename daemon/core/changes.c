@@ -174,7 +174,7 @@ bool changes_cover(struct changes *c, const char *path, size_t len)
 {
 	size_t n = 0;
 
-	if (RB_EMPTY(&c->map))
+	if (pathmap_is_empty(&c->map))
 		return false;
 	if (pathmap_find(&c->map, path, len))
 		return true;

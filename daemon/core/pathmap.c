@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/core/pathmap.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "daemon/core/pathhash.h"
 
 static int compare(const struct path_node *a, const struct path_node *b)
 {
@@ -13,43 +16,111 @@ static int compare(const struct path_node *a, const struct path_node *b)
 	return a_len < b_len ? -1 : a_len > b_len;
 }
 
-RB_PROTOTYPE(pathmap, path_node, tree, compare)
-RB_GENERATE(pathmap, path_node, tree, compare)
+RB_PROTOTYPE(path_tree, path_node, tree, compare)
+RB_GENERATE(path_tree, path_node, tree, compare)
+
+static struct path_node **bucket_of(const struct pathmap *map, uint64_t hash)
+{
+	return &map->buckets[hash & (map->n_buckets - 1)];
+}
+
+static void put_into_bucket(struct pathmap *map, struct path_node *node)
+{
+	struct path_node **bucket = bucket_of(map, node->hash);
+
+	node->chain = *bucket;
+	*bucket = node;
+}
+
+static void use_few_buckets(struct pathmap *map)
+{
+	memset(map->few, 0, sizeof(map->few));
+	map->buckets = map->few;
+	map->n_buckets = PATHMAP_FEW;
+}
+
+/* Without memory for more buckets the chains grow, and nothing else changes. */
+static void grow(struct pathmap *map)
+{
+	struct path_node **old = map->buckets;
+	struct path_node *node;
+
+	map->buckets = calloc(2 * map->n_buckets, sizeof(struct path_node *));
+	if (!map->buckets) {
+		map->buckets = old;
+		return;
+	}
+	map->n_buckets *= 2;
+	RB_FOREACH (node, path_tree, &map->tree)
+		put_into_bucket(map, node);
+	if (old != map->few)
+		free(old);
+}
 
 void pathmap_init(struct pathmap *map)
 {
-	RB_INIT(map);
+	RB_INIT(&map->tree);
+	map->count = 0;
+	use_few_buckets(map);
+}
+
+bool pathmap_is_empty(const struct pathmap *map)
+{
+	return map->count == 0;
 }
 
 void pathmap_insert(struct pathmap *map, struct path_node *node)
 {
-	RB_INSERT(pathmap, map, node);
+	if (map->count >= map->n_buckets)
+		grow(map);
+	node->hash = path_hash(node->path, node->path_len);
+	put_into_bucket(map, node);
+	RB_INSERT(path_tree, &map->tree, node);
+	map->count++;
 }
 
 void pathmap_remove(struct pathmap *map, struct path_node *node)
 {
-	RB_REMOVE(pathmap, map, node);
+	struct path_node **link = bucket_of(map, node->hash);
+
+	while (*link != node)
+		link = &(*link)->chain;
+	*link = node->chain;
+	RB_REMOVE(path_tree, &map->tree, node);
+	if (--map->count > 0 || map->buckets == map->few)
+		return;
+	free(map->buckets);
+	use_few_buckets(map);
 }
 
 struct path_node *pathmap_find(struct pathmap *map, const char *path, size_t len)
 {
-	struct path_node key = {.path = path, .path_len = len};
+	struct path_node *node;
+	uint64_t hash;
 
-	return RB_FIND(pathmap, map, &key);
+	if (map->count == 0)
+		return NULL;
+	hash = path_hash(path, len);
+	for (node = *bucket_of(map, hash); node; node = node->chain)
+		if (node->hash == hash && node->path_len == len &&
+		    memcmp(node->path, path, len) == 0)
+			return node;
+	return NULL;
 }
 
 struct path_node *pathmap_seek(struct pathmap *map, const char *path, size_t len)
 {
 	struct path_node key = {.path = path, .path_len = len};
 
-	return RB_NFIND(pathmap, map, &key);
+	return RB_NFIND(path_tree, &map->tree, &key);
 }
 
 struct path_node *pathmap_seek_before(struct pathmap *map, const char *path, size_t len)
 {
 	struct path_node *node = pathmap_seek(map, path, len);
 
-	return node ? RB_PREV(pathmap, map, node) : RB_MAX(pathmap, map);
+	return node ? RB_PREV(path_tree, &map->tree, node)
+		    : RB_MAX(path_tree, &map->tree);
 }
 
 struct path_node *pathmap_first(struct pathmap *map, const char *prefix, size_t len)
@@ -61,12 +132,12 @@ struct path_node *pathmap_first(struct pathmap *map, const char *prefix, size_t 
 
 struct path_node *pathmap_next(struct path_node *node)
 {
-	return RB_NEXT(pathmap, NULL, node);
+	return RB_NEXT(path_tree, NULL, node);
 }
 
 struct path_node *pathmap_last(struct pathmap *map)
 {
-	return RB_MAX(pathmap, map);
+	return RB_MAX(path_tree, &map->tree);
 }
 
 bool path_begins_with(const struct path_node *node, const char *prefix, size_t len)

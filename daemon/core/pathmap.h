@@ -13,12 +13,23 @@
 #include <stdint.h>
 
 struct path_node {
-	RB_ENTRY(path_node) tree;
+	struct path_node *chain; /* the next in the same bucket */
+	uint64_t hash;
 	const char *path; /* path_len characters and a NUL; lives as long as the node */
 	size_t path_len;
+	RB_ENTRY(path_node) tree;
 };
 
-RB_HEAD(pathmap, path_node);
+#define PATHMAP_FEW 8
+
+/* Must not be moved. */
+struct pathmap {
+	RB_HEAD(path_tree, path_node) tree;
+	struct path_node **buckets;
+	size_t n_buckets; /* a power of two */
+	size_t count;
+	struct path_node *few[PATHMAP_FEW]; /* buckets of a small map */
+};
 
 /* The object of type `type` in which `node`, that may be NULL, is the member `member`. */
 #define pathmap_object(node, type, member) \
@@ -26,7 +37,9 @@ RB_HEAD(pathmap, path_node);
 
 void pathmap_init(struct pathmap *map);
 
-/* The path must not be in the map yet. */
+bool pathmap_is_empty(const struct pathmap *map);
+
+/* The node's path and path_len are set, and the path is not in the map yet. */
 void pathmap_insert(struct pathmap *map, struct path_node *node);
 void pathmap_remove(struct pathmap *map, struct path_node *node);
 

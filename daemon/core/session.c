@@ -61,6 +61,13 @@ static void activate(struct session *s)
 	TAILQ_INSERT_TAIL(&s->domain->active, s, active);
 }
 
+static void deactivate(struct session *s)
+{
+	if (s->is_active)
+		TAILQ_REMOVE(&s->domain->active, s, active);
+	s->is_active = false;
+}
+
 static void fail(struct session *s, const char *why)
 {
 	if (!s->failure)
@@ -72,10 +79,8 @@ struct session *session_next_active(struct domain *d)
 {
 	struct session *s = TAILQ_FIRST(&d->active);
 
-	if (s) {
-		TAILQ_REMOVE(&d->active, s, active);
-		s->is_active = false;
-	}
+	if (s)
+		deactivate(s);
 	return s;
 }
 
@@ -328,8 +333,7 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 void session_free(struct session *s)
 {
 	watch_remove_all(&s->domain->watches, &s->watcher);
-	if (s->is_active)
-		TAILQ_REMOVE(&s->domain->active, s, active);
+	deactivate(s);
 	account_release(&s->domain->connections, 1);
 	outq_free(&s->out);
 	free(s);
@@ -360,8 +364,10 @@ const uint8_t *session_output(const struct session *s, size_t *len)
 void session_sent(struct session *s, size_t len)
 {
 	outq_consume(&s->out, len);
-	if (outq_used(&s->out) == 0)
-		s->stalled = false;
+	if (outq_used(&s->out) > 0)
+		return;
+	s->stalled = false;
+	deactivate(s);
 }
 
 void session_stalled(struct session *s)

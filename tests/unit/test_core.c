@@ -139,7 +139,7 @@ START_TEST(a_change_fires_the_exact_watch_and_those_above)
 	ck_assert_uint_eq(w.account.used, 7);
 	watch_remove_all(&index, &w);
 	ck_assert_uint_eq(w.account.used, 0);
-	ck_assert(RB_EMPTY(&index.map));
+	ck_assert(pathmap_is_empty(&index.map));
 }
 END_TEST
 
@@ -156,7 +156,7 @@ START_TEST(a_watch_of_another_is_not_removed)
 	ck_assert_int_eq(watch(&index, &a, "/y"), -EDQUOT);
 	ck_assert_int_eq(watch_remove(&index, &b, "/x", 2), -ENOENT);
 	ck_assert_int_eq(watch_remove(&index, &a, "/x", 2), 0);
-	ck_assert(RB_EMPTY(&index.map));
+	ck_assert(pathmap_is_empty(&index.map));
 }
 END_TEST
 

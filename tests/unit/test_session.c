@@ -53,7 +53,7 @@ static void check_and_free(struct session *s)
 {
 	session_free(s);
 	ck_assert(namespace_is_consistent(&domain.entries));
-	ck_assert(RB_EMPTY(&domain.watches.map));
+	ck_assert(pathmap_is_empty(&domain.watches.map));
 	ck_assert_uint_eq(domain.connections.used, 0);
 	ck_assert_ptr_null(session_next_active(&domain));
 	domain_free(&domain);
