@@ -83,7 +83,8 @@ class Daemon:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(PATIENCE)
+        status = self.process.wait(PATIENCE)
+        assert status == 0, f"the daemon ended with {status}"
 
     def remove(self):
         self.stop()
