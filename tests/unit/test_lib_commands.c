@@ -99,13 +99,19 @@ START_TEST(open_refuses_names_that_are_no_names)
 }
 END_TEST
 
+/* A name that fits behind "/", but not behind the default directory. */
 START_TEST(open_takes_an_empty_directory_for_the_default)
 {
-	char name[] = "no-such-vm-as-this";
+	char name[81];
 
-	ck_assert_int_eq(setenv("QUBESDB_RUNTIME_DIR", "", 1), 0);
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	ck_assert_int_eq(setenv("QUBESDB_RUNTIME_DIR", "/", 1), 0);
 	ck_assert_ptr_null(qdb_open(name));
 	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_int_eq(setenv("QUBESDB_RUNTIME_DIR", "", 1), 0);
+	ck_assert_ptr_null(qdb_open(name));
+	ck_assert_int_eq(errno, ENAMETOOLONG);
 }
 END_TEST
 
