@@ -18,6 +18,7 @@ WELL_FORMED = re.compile(rb"([a-zA-Z0-9_/.:@][a-zA-Z0-9_/.:@-]*)?")
 class Link(Stream):
     """One end of the vchan. `state` is what a deployed daemon in our place would hold."""
     may_send = ()
+    announced = False
 
     def __init__(self, sock):
         super().__init__(sock)
@@ -45,7 +46,7 @@ class Link(Stream):
             self.state[path] = message.data
             return
         gone = [p for p in self.state if p == path or (path[-1] == "/" and p.startswith(path))]
-        if not gone:
+        if not gone and not self.announced:
             raise Broken(f"{message} of nothing ends a deployed peer")
         for p in gone:
             del self.state[p]
@@ -82,7 +83,6 @@ class Link(Stream):
 
 class FakeVM(Link):
     may_send = (WRITE, RM, OK, ERROR, R_MULTIREAD)
-    announced = False
 
     def __init__(self, path):
         super().__init__(dial(path))

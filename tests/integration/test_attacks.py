@@ -213,6 +213,7 @@ class Crowd(Attack):
     def test_passed_descriptors(self):
         """Descriptors that a client passes are not kept."""
         for daemon, client in zip((self.a, self.b), self.victims()):
+            client.read("/none")
             before = daemon.descriptors()
             for _ in range(200):
                 with open("/dev/null", "rb") as f:

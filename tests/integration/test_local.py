@@ -191,6 +191,19 @@ class Rules:
         everything = [(p, p.encode()) for p in sorted(paths, reverse=True)]
         self.assertEqual(self.c.multiread(), everything)
 
+    def test_listing_while_it_changes(self):
+        """Long answers stay in order, and have everything that was there all the time."""
+        self.c.write_all([(f"/l/{n:05}", "z" * 60) for n in range(12000)])
+        writer = self.connect(self.side)
+        for kind, prefix in (LIST, "/l/"), (MULTIREAD, "/l/"), (MULTIREAD, ""):
+            self.c.send(kind, prefix)
+            changes = [pack(RM if n % 2 else WRITE, f"/l/{n:05}") for n in range(1, 12000, 3)]
+            writer.pump(b"".join(changes), len(changes))
+            writer.pump(pack(RM, "/l/x/") + pack(WRITE, "/l/x/y") + pack(RM, "/l/x/y"), 3)
+            paths = [m.path.decode() for m in self.c.answer_to(kind, prefix)]
+            self.assertEqual(paths, sorted(set(paths), reverse=prefix == ""))
+            self.assertLessEqual({f"/l/{n:05}" for n in range(12000) if n % 3 != 1}, set(paths))
+
     def test_end_marks(self):
         self.c.write("/a", "1")
         for kind, answer in (LIST, R_LIST), (MULTIREAD, R_MULTIREAD):

@@ -92,6 +92,40 @@ class Pair(Case):
         self.assert_equal_ends(self.a, self.b)
         self.assertGreater(len(self.in_dom0.list()), 50)
 
+    def test_concurrent_changes_of_the_same(self):
+        """Both sides change the same few entries and directories at once; the ends agree."""
+        rng = random.Random(5)
+        for _ in range(15):
+            raw = {self.in_dom0: [], self.in_vm: []}
+            for requests in raw.values():
+                for _ in range(40):
+                    path = f"/{rng.choice('ab')}/{rng.choice('xyz')}"
+                    requests.append(rng.choice((pack(WRITE, path, rng.randbytes(4).hex()),
+                                                pack(WRITE, path, rng.randbytes(4).hex()),
+                                                pack(RM, path), pack(RM, path[:3]))))
+            for connection, requests in raw.items():
+                connection.send_raw(b"".join(requests))
+            for connection, requests in raw.items():
+                connection.pump(b"", len(requests))
+            self.assert_equal_ends(self.a, self.b)
+
+    def test_one_side_sleeps(self):
+        """Thousands of entries while the other end does not run: it is told when it wakes."""
+        for sleeper, writer in (self.b, self.in_dom0), (self.a, self.in_vm):
+            writer.write_all([(f"/old/{n}", "x") for n in range(500)])
+            self.assert_equal_ends(self.a, self.b)
+            sleeper.popen.send_signal(signal.SIGSTOP)
+            try:
+                writer.write_all([(f"/new/{n}", "y" * 200) for n in range(6000)])
+                writer.rm("/old/7")
+                writer.rm("/new/7")
+                writer.write("/old/8", "changed")
+            finally:
+                sleeper.popen.send_signal(signal.SIGCONT)
+            self.assert_equal_ends(self.a, self.b)
+            self.assertEqual(len(writer.list("/new/")), 5999)
+            writer.rm("/")
+
     def test_flood_both_ways(self):
         """Both sides write as fast as they can: neither waits for the other for good."""
         raw = {c: b"".join(pack(WRITE, f"/{n}/{i % 50}", "z" * 3000) for i in range(2000))

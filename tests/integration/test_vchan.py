@@ -175,6 +175,25 @@ class DeployedVM(Case):
         link.close()
         self.assertEqual(self.c.event(), "/one")
 
+    def test_rewrites_and_their_removal_come_together(self):
+        """
+        An entry that is written only to be removed: nobody in the VM may see it, so both
+        messages are there at once.
+        """
+        self.c.write_all([(f"/r/{n}", "real") for n in range(300)])
+        link = self.fake_vm().hello()
+        link.dump()
+        self.c.write_all([("/full", "z" * 3000)] * 300)
+        for n in range(300):
+            self.c.rm(f"/r/{n}")
+        self.c.write("/r/done", "real")
+        while "/r/done" not in link.state:
+            message = link.recv()
+            if message.path.startswith(b"/r/") and message.data not in (b"", b"real"):
+                self.assertTrue(link.readable(), f"{message} without its removal")
+            link.is_answer(message)
+        self.check_state(link)
+
     def test_updates_while_the_agent_is_slow(self):
         """It reads late and answers late; in the end it has everything, in a legal order."""
         link = self.fake_vm().hello()
@@ -206,6 +225,7 @@ class DeployedDom0(Case):
         return self.connect(self.b)
 
     def check_state(self, client):
+        """dom0 has everything when it has the last write."""
         client.write("/zz.last", "")
         self.link.serve_until(lambda state: "/zz.last" in state)
         self.assert_same(client.snapshot(), self.link.state)
@@ -273,6 +293,19 @@ class DeployedDom0(Case):
         client.rm("/w/")
         client.expect(NOENT, RM, "/w/")
         self.check_state(client)
+
+    def test_what_was_written_without_a_link_is_sent_later(self):
+        client = self.serve({"/a": "1", "/b": "1"})
+        client.write("/unanswered", "1")
+        self.assertEqual(self.link.recv()[:2], (WRITE, b"/unanswered"))
+        self.link.close()
+        client.write("/a", "2")
+        self.link = self.accept(self.server)
+        self.link.hello()
+        self.link.dump({"/a": "1", "/b": "1"})
+        wanted = {"/unanswered": b"1", "/a": b"2", "/b": b"1"}
+        self.link.serve_until(lambda state: state == wanted)
+        self.assertEqual(client.snapshot(), wanted)
 
     def test_capability_from_dom0_is_no_answer(self):
         """'@' OKs are not answers to an operation, wherever they come."""
