@@ -125,6 +125,7 @@ class Pair(Case):
             self.assert_equal_ends(self.a, self.b)
             self.assertEqual(len(writer.list("/new/")), 5999)
             writer.rm("/")
+            self.assert_equal_ends(self.a, self.b)
 
     def test_flood_both_ways(self):
         """Both sides write as fast as they can: neither waits for the other for good."""
