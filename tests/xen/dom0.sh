@@ -4,7 +4,7 @@
 # step TEXT: says what comes next. A scenario that fails is reported with its last step.
 step() {
 	echo "$*" >/run/step
-	echo "# $scenario: $*" >&2
+	echo "# $(cut -d " " -f 1 /proc/uptime) $scenario: $*" >&2
 }
 
 # fail TEXT: ends the scenario.
@@ -27,7 +27,7 @@ guest_create() {
 		vcpus = 1
 		kernel = "/guest/vmlinux"
 		ramdisk = "/guest/initramfs"
-		extra = "console=hvc0 rdinit=/init random.trust_cpu=on loglevel=4 guest=$2"
+		extra = "console=hvc0 rdinit=/init random.trust_cpu=on loglevel=5 guest=$2"
 		on_crash = "destroy"
 	END
 	xl create -p "/run/$1.cfg"

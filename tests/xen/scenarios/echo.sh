@@ -8,7 +8,7 @@ scenario_echo() {
 	step "publish the vchan before the guest runs"
 	vchan-echo server "$domid" "data/vchan/$domid/200" 1000 >/run/echo.out &
 	server=$!
-	await_key 10 "data/vchan/$domid/200/event-channel"
+	await_key 60 "data/vchan/$domid/200/event-channel"
 	xl unpause echo
 	step "exchange messages"
 	heard "$domid" ended 0
