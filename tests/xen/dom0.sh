@@ -55,7 +55,7 @@ domain_gone() {
 }
 
 # count_calls FUNCTION COMMAND...: how often COMMAND made the kernel enter FUNCTION (say
-# privcmd_ioctl), in the whole of dom0. COMMAND's own failure is the caller's.
+# privcmd_ioctl), in the whole of dom0. Fails as COMMAND does, whose output is lost.
 count_calls() {
 	trace=/sys/kernel/tracing
 	function=$1
@@ -63,7 +63,7 @@ count_calls() {
 	echo "p:count/$function $function" >$trace/kprobe_events
 	echo >$trace/trace
 	echo 1 >$trace/events/count/enable
-	"$@" || called=failed
+	"$@" >/dev/null || called=failed
 	echo 0 >$trace/events/count/enable
 	grep -c "($function" $trace/trace || :
 	echo >$trace/kprobe_events

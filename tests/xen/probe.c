@@ -103,9 +103,8 @@ static void show(struct libxenvchan *vchan, int events)
 {
 	if (events > 0 && libxenvchan_wait(vchan) < 0)
 		printf("wait failed: %s\n", strerror(errno));
-	printf("%s open=%d ready=%d notify=%d\n", events > 0 ? "event" : "look",
-	       libxenvchan_is_open(vchan), libxenvchan_data_ready(vchan),
-	       xenevtchn_notify(vchan->event, vchan->event_port));
+	printf("%s open=%d ready=%d\n", events > 0 ? "event" : "look",
+	       libxenvchan_is_open(vchan), libxenvchan_data_ready(vchan));
 }
 
 static int hypercalls(void)

@@ -11,10 +11,14 @@ scenario_echo() {
 	await_key 60 "data/vchan/$domid/200/event-channel"
 	xl unpause echo
 	step "exchange messages"
-	heard "$domid" ended 0
+	calls=$(count_calls privcmd_ioctl heard "$domid" ended 0)
 	wait $server
 	floor=$(sed -n 's/.*median_us=\([0-9]*\).*/\1/p' /run/echo.out)
 	note "bare libxenvchan round trip: $(tail -n 1 /run/echo.out)"
+	note "privcmd calls in dom0 from the guest's start to the last round trip: $calls"
+	[ "$calls" = 0 ]
+	step "count the calls of a program that makes some"
+	[ "$(count_calls privcmd_ioctl xl list)" -gt 0 ]
 	[ -n "$floor" ]
 }
 

@@ -18,7 +18,12 @@ look() {
 	sed 's/.*open=//; s/ .*//' /logs/server
 }
 
-# In the guest "connect" starts a client, "kill" kills it, "open" awaits word of the server's death.
+server_sees() {
+	[ "$(look)" = "$1" ]
+}
+
+# The client in the guest: started, killed, made to look at its ring, told of the server's death; and
+# what the guest's kernel has complained of.
 guest_probe() {
 	report hypercalls "$(vchan-probe hypercalls)"
 	rm /dev/xen/privcmd
@@ -39,7 +44,9 @@ guest_probe() {
 			kill -USR1 $! && await_line 60 /tmp/client "open="
 			;;
 		faults)
-			dmesg | grep -cE "BUG|WARNING|Oops|general protection" >/tmp/client || :
+			faults=$(dmesg | grep -oE "WARNING: .* at [^ ]*|kernel BUG at [^ ]*|BUG: .*|Fixing recursive.*")
+			report "$turn" "0 $(echo "$faults" | sed "s/CPU.* at //" | sort | uniq -c | tr -s " \n" " ,")"
+			continue
 			;;
 		closed)
 			await_line 60 /tmp/client "event open=0"

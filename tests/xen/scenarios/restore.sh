@@ -28,9 +28,9 @@ scenario_restore() {
 	order look
 	order faults
 	note "complaints of the guest's kernel so far: $answer"
-	step "the client's process ends"
+	step "the server finds the client's end in the ring"
 	order kill
-	await_line 60 /logs/server "event open=0"
+	await_poll 60 server_sees 0
 	order faults
 	note "complaints of the guest's kernel after the end: $answer"
 }
