@@ -71,7 +71,7 @@ bool pathmap_is_empty(const struct pathmap *map)
 
 void pathmap_insert(struct pathmap *map, struct path_node *node)
 {
-	if (map->count >= map->n_buckets)
+	if (2 * map->count >= map->n_buckets)
 		grow(map);
 	node->hash = path_hash(node->path, node->path_len);
 	put_into_bucket(map, node);

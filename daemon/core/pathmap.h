@@ -13,11 +13,11 @@
 #include <stdint.h>
 
 struct path_node {
+	RB_ENTRY(path_node) tree;
 	struct path_node *chain; /* the next in the same bucket */
 	uint64_t hash;
-	const char *path; /* path_len characters and a NUL; lives as long as the node */
 	size_t path_len;
-	RB_ENTRY(path_node) tree;
+	const char *path; /* path_len characters and a NUL; lives as long as the node */
 };
 
 #define PATHMAP_FEW 8
