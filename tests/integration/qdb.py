@@ -12,6 +12,7 @@ nothing that would end a deployed peer.
 Nobody waits for ever: TIMEOUT only turns a hang into a failure, no result depends on it.
 """
 import collections
+import os
 import select
 import socket
 import struct
@@ -23,7 +24,7 @@ NAMES = ("READ WRITE MULTIREAD LIST RM WATCH UNWATCH OK NOENT ERROR R_READ R_MUL
 HEADER = struct.Struct("=B64s3sI")
 PATH_SIZE = 64
 MAX_VALUE = 3071
-TIMEOUT = 30
+TIMEOUT = int(os.environ.get("QUBESDB_TEST_TIMEOUT", "30"))
 MARK = b"/zz.mark/"
 
 
