@@ -7,10 +7,12 @@ Connection.recv(); here a long answer is read slowly, again and again, with the 
 QUBESDB_TEST_SPLIT_ROUNDS sets how often, 1000 for the full measure.
 """
 import os
+import signal
 import threading
 
-from harness import Case, run
-from qdb import (HEADER, LIST, MULTIREAD, OK, R_LIST, R_MULTIREAD, R_WATCH, WRITE, Connection, pack)
+from harness import Case, run, when
+from qdb import (HEADER, LIST, MULTIREAD, OK, R_LIST, R_MULTIREAD, R_WATCH, TIMEOUT, WRITE, Connection,
+                 pack)
 
 ROUNDS = int(os.environ.get("QUBESDB_TEST_SPLIT_ROUNDS", "20"))
 ENTRIES = 20000
@@ -67,6 +69,31 @@ class SplitHeaders(Case):
                 self.read_answer(reader, R_MULTIREAD, ENTRIES, nap=1 + n)
             feeder.join()
         self.assertIsNotNone(writer.read("/event"))
+
+    def test_nothing_is_torn_in_the_socket(self):
+        """
+        Whenever the daemon has filled the socket and waits, what is in it ends with a whole
+        message: it is stopped there, and the socket emptied.
+        """
+        daemon, writer = self.start()
+        reader = self.connect(daemon)
+        reader.watch("/other/")
+        reader.send_raw(pack(LIST, "/list/") + pack(MULTIREAD, "/list/") + pack(MULTIREAD))
+        writer.write_all([(f"/other/{n}", "") for n in range(3000)])
+        ends = pauses = 0
+        while ends < 3:
+            when(lambda: self.assertEqual(daemon.stat()[0], "S"), AssertionError)
+            daemon.popen.send_signal(signal.SIGSTOP)
+            when(lambda: self.assertEqual(daemon.stat()[0], "T"), AssertionError)
+            try:
+                while reader.readable():
+                    message = reader.recv()
+                    ends += message.type != R_WATCH and not message.path
+            finally:
+                daemon.popen.send_signal(signal.SIGCONT)
+            pauses += 1
+            self.assertTrue(ends == 3 or reader.readable(TIMEOUT))
+        self.assertGreater(pauses, 10, "the socket was never full")
 
     def feed(self, daemon):
         with Connection(daemon.socket()) as writer:
