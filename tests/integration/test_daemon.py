@@ -77,6 +77,24 @@ class Files(Case):
         daemon.name = None
         self.assertIsNone(self.connect(daemon).read("/a"))
 
+    def test_runtime_directory_from_the_environment(self):
+        """It is taken when no option names one."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.settimeout(30)
+            notify.bind(self.home / "notify")
+            env = dict(os.environ, QUBESDB_RUNTIME_DIR=self.home / "env",
+                       VCHAN_SOCKET_DIR=self.home.vchan, NOTIFY_SOCKET=self.home / "notify")
+            with subprocess.Popen([DAEMON, "--vchan=socket", "5", "work"], env=env) as daemon:
+                try:
+                    self.assertIn(b"READY=1", notify.recv(100))
+                    with Connection(self.home / "env/qubesdb.work.sock") as connection:
+                        self.assertIsNone(connection.read("/a"))
+                finally:
+                    daemon.terminate()
+            self.assertEqual(daemon.returncode, 0)
+        self.dom0(env={"QUBESDB_RUNTIME_DIR": self.home / "other"})
+        self.assertFalse(os.path.exists(self.home / "other"))
+
     def test_runtime_directory_is_created(self):
         for umask, expected in (0, 0o775), (0o022, 0o755), (0o002, 0o775), (0o077, 0o700):
             daemon = self.dom0(run=f"run{umask}", umask=umask)
