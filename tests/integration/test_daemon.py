@@ -84,7 +84,8 @@ class Files(Case):
             notify.bind(self.home / "notify")
             env = dict(os.environ, QUBESDB_RUNTIME_DIR=self.home / "env",
                        VCHAN_SOCKET_DIR=self.home.vchan, NOTIFY_SOCKET=self.home / "notify")
-            with subprocess.Popen([DAEMON, "--vchan=socket", "5", "work"], env=env) as daemon:
+            with subprocess.Popen([DAEMON, "--vchan=socket", "5", "work"], env=env,
+                                  stderr=subprocess.DEVNULL) as daemon:
                 try:
                     self.assertIn(b"READY=1", notify.recv(100))
                     with Connection(self.home / "env/qubesdb.work.sock") as connection:

@@ -14,7 +14,6 @@ from qdb import (ERROR, LIST, MULTIREAD, NOENT, OK, READ, RM, R_LIST, R_MULTIREA
                  UNWATCH, WATCH, WRITE, Broken, Closed, pack)
 
 GROWTH_KIB = 24 * 1024
-LONG = b"z" * 3072
 
 # What no daemon sends, whichever side it is on, once it is past its greeting.
 VIOLATIONS = {
@@ -42,7 +41,7 @@ VIOLATIONS = {
 }
 # Odd, but a daemon may pass over it; the link may live or end.
 ODDITIES = {
-    "long": pack(WRITE, "/long", LONG),
+    "long": pack(WRITE, "/long", b"z" * 3072),
     "ok for nothing": pack(OK, "/a") * 100,
     "error for nothing": pack(ERROR, "/a") * 100,
     "noent for nothing": pack(NOENT, "/a") * 100,
