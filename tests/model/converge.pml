@@ -54,6 +54,13 @@
 #define EMPTY	15	/* WRITE /x and RM /, in one vchan write */
 #define BAR	16	/* barrier write */
 
+/* The number of the failed assertion is in the checker's message. */
+#define ASSERT(what, x)	assert((what) == 1 || (x))
+#define DEAD		101
+#define DIVERGED	102
+#define LOST		103
+#define UNFINISHED	104
+
 /* States of dom0's end of the link; those of the VM's are DOWN, SYNC, LIVE. */
 #define DOWN	0
 #define ASKED	1	/* waits for GO */
@@ -102,11 +109,11 @@ bit rem[2];
 
 #ifdef GHOST
 byte L[4];		/* what the last operation of side s made of entry k */
+byte skipped[2];	/* what removed an entry that the dump lacks */
 byte rel[2];		/* 1 + s: the last operation of side s knew the last of the other; 0: neither */
 #endif
 
-byte t, v, k, pr;	/* scratch, zeroed after use */
-bit hit;
+byte t, v, k;		/* scratch, zeroed after use */
 
 /* Who ignores what collides with its own unanswered operations. */
 #ifdef LEGACY_DOM0
@@ -122,7 +129,14 @@ bit hit;
 #define ISNEW(s)	1
 #endif
 
-#define SENDS(s)	(!stalled[s] && (((s) == 0 && dst == LIVE) || ((s) == 1 && (vst == LIVE || !ISNEW(1)))))
+/* Whether a client's operation goes out at once.  During a dump none does, in either direction. */
+#ifdef NO_HOLD
+#define SENDS1	(vst != DOWN)
+#else
+#define SENDS1	(vst == LIVE)
+#endif
+#define SENDS(s)	(!stalled[s] && (((s) == 0 && dst == LIVE) || ((s) == 1 && SENDS1)))
+#define OURS(s, k)	(uns[I(s, k)] || owe[I(s, k)] || pos[I(s, k)])
 #define TALKS(s)	((s) == 1 || dst == LIVE)
 #define LINKDOWN	(cut[0] && cut[1] && empty(q[0]) && empty(q[1]))
 #define QUIET		(empty(q[0]) && empty(q[1]) && !cut[0] && !cut[1] && dst == LIVE && \
@@ -357,11 +371,11 @@ inline receive_op(s)
 	if
 	:: t < RM -> receive_entry(s, t - WR, v)
 	:: t >= RM && t < PRM ->
-		assert(ISNEW(s) || PRESENT(E[I(s, t - RM)]));	/* legacy: NOENT, and both exit */
+		ASSERT(DEAD, ISNEW(s) || PRESENT(E[I(s, t - RM)]));	/* legacy: NOENT, and both exit */
 		receive_entry(s, t - RM, v)
 	:: t >= PRM && t < ENT -> receive_entry(s, t - PRM, v)
 	:: t == RMD || t == PRMD ->
-		assert(ISNEW(s) || t == PRMD || PRESENT(E[I(s, 0)]) || PRESENT(E[I(s, 1)]));
+		ASSERT(DEAD, ISNEW(s) || t == PRMD || PRESENT(E[I(s, 0)]) || PRESENT(E[I(s, 1)]));
 		receive_entry(s, 0, v);
 		receive_entry(s, 1, v)
 	:: t == EMPTY -> E[I(s, 0)] = 0; E[I(s, 1)] = 0
@@ -465,7 +479,12 @@ inline receive0()
 #ifdef NO_GO
 		skip
 #else
-#ifndef NO_CLEAR
+#ifdef NO_CLEAR
+		n[0] = 0;
+		owe[0] = owe[0] || pos[0]; owe[1] = owe[1] || pos[1];
+		uns[0] = owe[0]; uns[1] = owe[1];
+		pos[0] = 0; pos[1] = 0;
+#else
 		forget(0);
 #endif
 		dst = DUMP
@@ -482,15 +501,15 @@ inline dump_step()
 	:: dst < 4 ->
 		if
 		:: PRESENT(E[3 - dst]) -> put(0, ENT + (3 - dst), E[3 - dst])
-		:: else
+		:: else ->
+#ifdef GHOST
+			skipped[3 - dst] = E[3 - dst];
+#endif
+			skip
 		fi;
 		dst++
 	:: else ->
-#ifdef GHOST
-		put(0, END, (PRESENT(E[0]) -> 0 : E[0]) + 8 * (PRESENT(E[1]) -> 0 : E[1]));
-#else
 		put(0, END, 0);
-#endif
 		dst = LIVE;
 		if
 		:: bar -> n[0]++; barpos = n[0]; put(0, BAR, 0)
@@ -503,13 +522,28 @@ inline dump_step()
 	fi
 }
 
-inline end_entry(key, x)
+inline end_entry(key)
 {
-#ifndef NO_PRUNE
+#ifdef LEGACY_DOM0
+#ifndef NO_KEEP
 	if
-	:: ISNEW(1) && PRESENT(E[I(1, key)]) && !conf[key] && !uns[I(1, key)] -> E[I(1, key)] = x
+	:: PRESENT(E[I(1, key)]) && !conf[key] -> owe[I(1, key)] = 1
 	:: else
 	fi;
+#endif
+#elif !defined(NO_PRUNE)
+	if
+	:: ISNEW(1) && PRESENT(E[I(1, key)]) && !conf[key] && !OURS(1, key) ->
+#ifdef GHOST
+		E[I(1, key)] = skipped[key]
+#else
+		E[I(1, key)] = 0
+#endif
+	:: else
+	fi;
+#endif
+#ifdef GHOST
+	skipped[key] = 0;
 #endif
 	conf[key] = 0
 }
@@ -526,7 +560,7 @@ inline resend_entry(key)
 #endif
 #ifndef NO_GENERATION
 	if
-	:: oldgen && PRESENT(E[I(1, key)]) -> owe[I(1, key)] = 1
+	:: oldgen -> owe[I(1, key)] = (PRESENT(E[I(1, key)]) -> 1 : 0)
 	:: else
 	fi;
 #endif
@@ -542,15 +576,15 @@ inline receive1()
 		k = t - ENT;
 		if
 #ifndef NO_TOUCH
-		:: uns[I(1, k)] -> owe[I(1, k)] = 1
+		:: ISNEW(1) && OURS(1, k) -> owe[I(1, k)] = 1
 #endif
 		:: else -> E[I(1, k)] = v
 		fi;
 		conf[k] = (ISNEW(1) -> 1 : 0);
 		k = 0
 	:: t == END ->
-		end_entry(0, v & 7);
-		end_entry(1, v >> 3);
+		end_entry(0);
+		end_entry(1);
 		vst = LIVE;
 		ready = 1;
 		if
@@ -572,22 +606,25 @@ inline receive1()
 		put(1, GO, 0)
 #endif
 	:: else ->
-		assert(ready || !LEGACY || t == EMPTY);	/* strict agents: a first dump is dump only */
+		ASSERT(DEAD, ready || !LEGACY || t == EMPTY);	/* strict agents: no update in a first dump */
 		receive_op(1)
 	fi;
 	t = 0; v = 0
 }
 
+#define SAME(x, y)	((PRESENT(x) == PRESENT(y)) && (!PRESENT(x) || (x) == (y)))
+
+/* The last operation of one side that knew the last of the other is what remains; of two that
+ * did not know each other, one of them; and never anything else. */
 #ifdef GHOST
 #define FAIR(key) \
-	assert(!(rel[key] == 0 && L[key] && L[2 + key]) || SAME(E[key], L[key]) || \
+	ASSERT(LOST, !L[key] || !L[2 + key] || rel[key] || SAME(E[key], L[key]) || \
 	       SAME(E[key], L[2 + key])); \
-	assert(!(rel[key] == 1 || (L[key] && !L[2 + key])) || SAME(E[key], L[key])); \
-	assert(!(rel[key] == 2 || (!L[key] && L[2 + key])) || SAME(E[key], L[2 + key]))
+	ASSERT(LOST, !(rel[key] == 1 || (L[key] && !L[2 + key])) || SAME(E[key], L[key])); \
+	ASSERT(LOST, !(rel[key] == 2 || (!L[key] && L[2 + key])) || SAME(E[key], L[2 + key]))
 #else
 #define FAIR(key) skip
 #endif
-#define SAME(x, y) ((PRESENT(x) == PRESENT(y)) && (!PRESENT(x) || (x) == (y)))
 
 active proctype daemons()
 {
@@ -646,10 +683,15 @@ active proctype daemons()
 		SAY(CUT, 1, 0, 0); cuts = (cut[0] -> cuts : cuts + 1); cut[1] = 1 }
 	:: d_step { FREE && LINKDOWN ->
 		SAY(CONNECT, 1, 0, 0); cut[0] = 0; cut[1] = 0; dst = DOWN;
+#ifdef GHOST
+		skipped[0] = 0; skipped[1] = 0;
+#endif
 		conf[0] = 0; conf[1] = 0;
 		if
-#if LEGACY
+#if defined(LEGACY_VM)
 		:: true -> vst = SYNC; ready = (LEGACY_VM == 2 -> 1 : 0); q[1]!FRESH, 0
+#elif defined(LEGACY_DOM0)
+		:: true -> vst = SYNC; resend_entry(0); resend_entry(1); n[1] = 0; q[1]!FRESH, 0
 #else
 		:: ready -> vst = DOWN; q[1]!HELLO, 0
 		:: else -> vst = SYNC; oldgen = 0; q[1]!FRESH, 0
@@ -667,14 +709,18 @@ active proctype daemons()
 #endif
 #if CRASH & 2
 	:: d_step { FREE && LINKDOWN && !(crashes & 2) ->
-		SAY(RESTART, 0, 2, 0); crashes = crashes | 2; pr = taken[1]; forget(0); taken[1] = pr; pr = 0 }
+		SAY(RESTART, 0, 2, 0); crashes = crashes | 2;
+#ifdef NO_PERSIST
+		taken[1] = 0;
+#endif
+		forget(0) }
 #endif
 #if CRASH & 4
 	:: d_step { FREE && LINKDOWN && !(crashes & 4) ->
-		SAY(RESTART, 0, 4, 0); crashes = crashes | 4; forget(0); taken[1] = 0; E[0] = 0; E[1] = 0; oldgen = 1;
+		SAY(RESTART, 0, 4, 0); crashes = crashes | 4; forget(0); taken[1] = 0; E[0] = 0; E[1] = 0; oldgen = !LEGACY;
 #ifdef GHOST
 		L[0] = 0; L[1] = 0; rel[0] = 0; rel[1] = 0;
-		L[2] = (PRESENT(E[2]) -> E[2] : 0); L[3] = (PRESENT(E[3]) -> E[3] : 0)
+		L[2] = (ready && PRESENT(E[2]) -> E[2] : 0); L[3] = (ready && PRESENT(E[3]) -> E[3] : 0)
 #endif
 		}
 #endif
@@ -685,8 +731,8 @@ active proctype daemons()
 	skip;
 	d_step {
 		SAY(QUIESCENT, 0, 0, 0);
-		assert(n[0] == 0 && n[1] == 0 && !owe[0] && !owe[1] && !owe[2] && !owe[3] && !bar);
-		assert(SAME(E[0], E[2]) && SAME(E[1], E[3]));
+		ASSERT(DIVERGED, SAME(E[0], E[2]) && SAME(E[1], E[3]));
+		ASSERT(UNFINISHED, n[0] == 0 && n[1] == 0 && !owe[0] && !owe[1] && !owe[2] && !owe[3] && !bar);
 		FAIR(0);
 		FAIR(1)
 	}
