@@ -12,8 +12,9 @@
  * model knows who had seen what; no rule looks at it.
  *
  * Configuration (cpp): OPS per side, CUTS, CRASH (bits: 1 VM restarts, 2 dom0 restarts and keeps its
- * state, 4 dom0 restarts without), STALL (each side may stop reading once), LEGACY_VM (2: one
- * that serves its clients during a dump), LEGACY_DOM0, GHOST.  The ablations are named NO_*.
+ * state, 4 dom0 restarts without), STALL (each side may once be unable to send,
+ * because the other does not read), LEGACY_VM (2: one that serves its clients during a dump),
+ * LEGACY_DOM0, GHOST.  The ablations are named NO_*.
  * The rules in words, and why, are in README beside this file.
  */
 
@@ -351,11 +352,11 @@ inline receive_entry(s, key, x)
 #endif
 #endif
 	:: else ->
-		E[I(s, key)] = x;
 		if
-		:: bar && s == 0 -> rem[key] = 1
+		:: bar && s == 0 && (PRESENT(x) || PRESENT(E[I(s, key)])) -> rem[key] = 1
 		:: else
 		fi;
+		E[I(s, key)] = x;
 #ifndef NO_VOID
 		if
 		:: s != JUDGE -> pos[I(s, key)] = 0; owe[I(s, key)] = 0; uns[I(s, key)] = 0
@@ -560,7 +561,10 @@ inline resend_entry(key)
 #endif
 #ifndef NO_GENERATION
 	if
-	:: oldgen -> owe[I(1, key)] = (PRESENT(E[I(1, key)]) -> 1 : 0)
+	:: oldgen && PRESENT(E[I(1, key)]) -> owe[I(1, key)] = 1
+#ifndef NO_FORGET
+	:: oldgen && !PRESENT(E[I(1, key)]) -> owe[I(1, key)] = 0
+#endif
 	:: else
 	fi;
 #endif
