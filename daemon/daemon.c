@@ -254,13 +254,14 @@ static enum replica_role role_of(const struct options *o)
 }
 
 /* GRND_INSECURE: inside a VM this may run before the kernel has gathered entropy. */
-static void choose_hash_key(void)
+static uint64_t choose_numbers(void)
 {
-	uint8_t key[16] = {0};
+	uint64_t numbers[3] = {0};
 
-	if (getrandom(key, sizeof(key), GRND_INSECURE) != sizeof(key))
-		log_warning("paths are hashed without a secret key: %s", strerror(errno));
-	path_hash_key(key);
+	if (getrandom(numbers, sizeof(numbers), GRND_INSECURE) != sizeof(numbers))
+		log_warning("the kernel gives no random numbers: %s", strerror(errno));
+	path_hash_key((const uint8_t *)numbers);
+	return numbers[2];
 }
 
 static int create_loop(struct daemon *d)
@@ -287,8 +288,7 @@ static int start(struct daemon *d)
 {
 	int r;
 
-	choose_hash_key();
-	domain_init(&d->domain, role_of(d->options));
+	domain_init(&d->domain, role_of(d->options), choose_numbers());
 	r = begin_log(d);
 	if (r < 0)
 		return r;

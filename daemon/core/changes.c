@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/qubesdb.h"
+
+/* Paths that only changes_send() may add: see changes_prepare(). */
+#define RESERVED_PATHS 32
+
 struct operation {
 	TAILQ_ENTRY(operation) next;
 	struct changed_path *on;
@@ -22,6 +27,33 @@ void changes_init(struct changes *c)
 	TAILQ_INIT(&c->in_flight);
 	account_init(&c->paths, QUOTA_CHANGES);
 	account_init(&c->unanswered, QUOTA_UNANSWERED);
+	c->owed = 0;
+	c->spare = NULL;
+}
+
+static struct changed_path *allocate(void)
+{
+	return malloc(sizeof(struct changed_path) + QDB_MAX_PATH);
+}
+
+static struct changed_path *allocate_or_spare(struct changes *c)
+{
+	struct changed_path *p = allocate();
+
+	if (!p) {
+		p = c->spare;
+		c->spare = NULL;
+	}
+	return p;
+}
+
+int changes_prepare(struct changes *c)
+{
+	if (account_room(&c->paths) <= RESERVED_PATHS)
+		return -EDQUOT;
+	if (!c->spare)
+		c->spare = allocate();
+	return c->spare ? 0 : -ENOMEM;
 }
 
 static int get_changed(struct changes *c, const char *path, size_t len,
@@ -36,7 +68,7 @@ static int get_changed(struct changes *c, const char *path, size_t len,
 	r = account_charge(&c->paths, 1);
 	if (r < 0)
 		return r;
-	p = malloc(sizeof(*p) + len + 1);
+	p = allocate_or_spare(c);
 	if (!p) {
 		account_release(&c->paths, 1);
 		return -ENOMEM;
@@ -46,7 +78,8 @@ static int get_changed(struct changes *c, const char *path, size_t len,
 	p->node.path = p->path;
 	p->node.path_len = len;
 	p->unanswered = 0;
-	p->queued = false;
+	p->owed = false;
+	p->is_ours = false;
 	pathmap_insert(&c->map, &p->node);
 	*ret = p;
 	return 0;
@@ -54,22 +87,25 @@ static int get_changed(struct changes *c, const char *path, size_t len,
 
 static void drop_if_confirmed(struct changes *c, struct changed_path *p)
 {
-	if (p->queued || p->unanswered > 0)
+	if (p->owed || p->unanswered > 0)
 		return;
 	pathmap_remove(&c->map, &p->node);
 	account_release(&c->paths, 1);
 	free(p);
 }
 
-static void unqueue(struct changes *c, struct changed_path *p)
+static void set_owed(struct changes *c, struct changed_path *p, bool owed)
 {
-	if (!p->queued)
-		return;
-	TAILQ_REMOVE(&c->queue, p, in_queue);
-	p->queued = false;
+	if (p->owed)
+		TAILQ_REMOVE(&c->queue, p, in_queue);
+	if (owed)
+		TAILQ_INSERT_TAIL(&c->queue, p, in_queue);
+	c->owed += (size_t)owed - (size_t)p->owed;
+	p->owed = owed;
 }
 
-static void unqueue_below(struct changes *c, const char *path, size_t len)
+/* Nothing below this path is owed any more, nor ours. */
+static void disown_below(struct changes *c, const char *path, size_t len)
 {
 	struct path_node *node = pathmap_first(&c->map, path, len), *next;
 
@@ -77,7 +113,8 @@ static void unqueue_below(struct changes *c, const char *path, size_t len)
 		struct changed_path *p = to_changed(node);
 
 		next = pathmap_next(node);
-		unqueue(c, p);
+		set_owed(c, p, false);
+		p->is_ours = false;
 		drop_if_confirmed(c, p);
 	}
 }
@@ -97,22 +134,26 @@ void changes_clear(struct changes *c)
 {
 	while (!TAILQ_EMPTY(&c->in_flight))
 		drop_oldest(c);
-	unqueue_below(c, "", 0);
+	disown_below(c, "", 0);
+	free(c->spare);
+	c->spare = NULL;
 }
 
-int changes_queue(struct changes *c, const char *path, size_t len)
+int changes_owe(struct changes *c, const char *path, size_t len)
 {
 	struct changed_path *p;
 	int r;
 
 	if (path[len - 1] == '/')
-		unqueue_below(c, path, len);
+		disown_below(c, path, len);
+	if (account_room(&c->paths) <= RESERVED_PATHS &&
+	    !pathmap_find(&c->map, path, len))
+		return -EDQUOT;
 	r = get_changed(c, path, len, &p);
 	if (r < 0)
 		return r;
-	unqueue(c, p);
-	TAILQ_INSERT_TAIL(&c->queue, p, in_queue);
-	p->queued = true;
+	set_owed(c, p, true);
+	p->is_ours = true;
 	return 0;
 }
 
@@ -140,7 +181,8 @@ int changes_send(struct changes *c, const char *path, size_t len)
 	op->on = p;
 	p->unanswered++;
 	TAILQ_INSERT_TAIL(&c->in_flight, op, next);
-	unqueue(c, p);
+	set_owed(c, p, false);
+	p->is_ours = true;
 	return 0;
 }
 
@@ -154,20 +196,35 @@ bool changes_answered(struct changes *c, const char *path, size_t len)
 	return true;
 }
 
-void changes_requeue(struct changes *c)
+void changes_forget_oldest(struct changes *c, size_t n)
+{
+	while (n-- > 0 && !TAILQ_EMPTY(&c->in_flight))
+		drop_oldest(c);
+}
+
+void changes_owe_again(struct changes *c)
 {
 	struct operation *op;
 
-	while ((op = TAILQ_LAST(&c->in_flight, operation_list))) {
-		if (!op->on->queued) {
-			TAILQ_INSERT_HEAD(&c->queue, op->on, in_queue);
-			op->on->queued = true;
-		}
-		TAILQ_REMOVE(&c->in_flight, op, next);
-		account_release(&c->unanswered, 1);
-		op->on->unanswered--;
-		free(op);
+	TAILQ_FOREACH_REVERSE(op, &c->in_flight, operation_list, next)
+	{
+		struct changed_path *p = op->on;
+
+		if (!p->is_ours || p->owed)
+			continue;
+		TAILQ_INSERT_HEAD(&c->queue, p, in_queue);
+		p->owed = true;
+		c->owed++;
 	}
+	while (!TAILQ_EMPTY(&c->in_flight))
+		drop_oldest(c);
+}
+
+static struct changed_path *find_ours(struct changes *c, const char *path, size_t len)
+{
+	struct changed_path *p = to_changed(pathmap_find(&c->map, path, len));
+
+	return p && p->is_ours ? p : NULL;
 }
 
 bool changes_cover(struct changes *c, const char *path, size_t len)
@@ -176,12 +233,37 @@ bool changes_cover(struct changes *c, const char *path, size_t len)
 
 	if (pathmap_is_empty(&c->map))
 		return false;
-	if (pathmap_find(&c->map, path, len))
+	if (find_ours(c, path, len))
 		return true;
 	while ((n = path_next_directory(path, len, n)) > 0)
-		if (pathmap_find(&c->map, path, n))
+		if (find_ours(c, path, n))
 			return true;
 	return false;
+}
+
+int changes_disown(struct changes *c, const char *path, size_t len)
+{
+	struct changed_path *p;
+	size_t n = 0;
+
+	if (pathmap_is_empty(&c->map))
+		return 0;
+	if (path[len - 1] == '/') {
+		disown_below(c, path, len);
+		return 0;
+	}
+	p = find_ours(c, path, len);
+	if (p) {
+		set_owed(c, p, false);
+		p->is_ours = false;
+		drop_if_confirmed(c, p);
+	}
+	while ((n = path_next_directory(path, len, n)) > 0) {
+		p = find_ours(c, path, n);
+		if (p && p->owed)
+			return changes_owe(c, path, len);
+	}
+	return 0;
 }
 
 size_t changes_in_flight(const struct changes *c)
@@ -191,16 +273,17 @@ size_t changes_in_flight(const struct changes *c)
 
 bool changes_is_consistent(struct changes *c)
 {
-	size_t paths = 0, operations = 0, counted = 0;
+	size_t paths = 0, operations = 0, counted = 0, owed = 0;
 	struct path_node *node = pathmap_first(&c->map, "", 0);
 	struct operation *op;
 
 	for (; node; node = pathmap_next(node)) {
 		paths++;
 		counted += to_changed(node)->unanswered;
+		owed += to_changed(node)->owed;
 	}
 	TAILQ_FOREACH (op, &c->in_flight, next)
 		operations++;
 	return paths == c->paths.used && operations == c->unanswered.used &&
-	       operations == counted;
+	       operations == counted && owed == c->owed;
 }

@@ -17,9 +17,10 @@
 
 struct changed_path {
 	struct path_node node;
-	TAILQ_ENTRY(changed_path) in_queue;
-	size_t unanswered; /* operations in flight */
-	bool queued;
+	TAILQ_ENTRY(changed_path) in_queue; /* while owed */
+	size_t unanswered;                  /* operations in flight */
+	bool owed;
+	bool is_ours;
 	char path[];
 };
 
@@ -33,6 +34,8 @@ struct changes {
 	struct operation_list in_flight;
 	struct account paths;
 	struct account unanswered;
+	size_t owed;
+	struct changed_path *spare; /* for when there is no memory */
 };
 
 void changes_init(struct changes *c);
@@ -41,15 +44,21 @@ void changes_init(struct changes *c);
 void changes_clear(struct changes *c);
 
 /*
- * `path` has changed and will be sent later. Removing a directory replaces what is queued
- * below it. 0, -EDQUOT or -ENOMEM.
+ * Makes sure that changes_owe() can succeed once. 0, or -EDQUOT or -ENOMEM. Some of the
+ * quota is kept back for what has to be sent beside what is owed.
  */
-int changes_queue(struct changes *c, const char *path, size_t len);
+int changes_prepare(struct changes *c);
 
-/* The path to send next, or NULL. It stays queued until changes_send(). */
+/*
+ * `path` has changed and is owed. Removing a directory replaces what is owed below it. 0,
+ * -EDQUOT or -ENOMEM.
+ */
+int changes_owe(struct changes *c, const char *path, size_t len);
+
+/* The path to send next, or NULL. It stays owed until changes_send(). */
 const struct changed_path *changes_next(const struct changes *c);
 
-/* An operation on `path` is being sent, queued before or not. 0, -EDQUOT or -ENOMEM. */
+/* An operation on `path` is being sent, owed before or not. 0, -EDQUOT or -ENOMEM. */
 int changes_send(struct changes *c, const char *path, size_t len);
 
 /*
@@ -58,12 +67,21 @@ int changes_send(struct changes *c, const char *path, size_t len);
  */
 bool changes_answered(struct changes *c, const char *path, size_t len);
 
-/* The link is gone: whatever was in flight is queued again, before the rest. */
-void changes_requeue(struct changes *c);
+/* The peer has processed the oldest `n` operations, whose answers were lost. */
+void changes_forget_oldest(struct changes *c, size_t n);
+
+/* What is in flight never arrived: as far as it is ours it is owed, before the rest. */
+void changes_owe_again(struct changes *c);
 
 /* Whether an unconfirmed change of ours is to this entry or removes a directory above it.
  */
 bool changes_cover(struct changes *c, const char *path, size_t len);
+
+/*
+ * The peer's change of `path`, an entry or a directory, stands over ours. An entry below
+ * a directory whose removal we still owe becomes owed itself, to be there after that.
+ */
+int changes_disown(struct changes *c, const char *path, size_t len);
 
 /* How many operations were sent and are not answered. */
 size_t changes_in_flight(const struct changes *c);

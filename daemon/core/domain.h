@@ -27,27 +27,29 @@ struct domain {
 	bool serving;               /* false: requests wait for the first dump */
 };
 
-void domain_init(struct domain *d, enum replica_role role);
+/* `id` is a number that no other daemon has: the replica's. */
+void domain_init(struct domain *d, enum replica_role role, uint64_t id);
 
 /* All sessions must have been freed. */
 void domain_free(struct domain *d);
 
 /*
  * A local client changes the namespace. The path is an entry's (or, in domain_remove(), a
- * directory's) and valid, as is the value. domain_write() gives 0, -EDQUOT or -ENOMEM,
- * with nothing changed on failure; domain_remove() 0, -ENOENT or -EDQUOT.
+ * directory's) and valid, as is the value. With nothing changed on failure,
+ * domain_write() gives 0, -EDQUOT or -ENOMEM; domain_remove() these or -ENOENT.
  */
 int domain_write(struct domain *d, const char *path, size_t len, const char *value,
 		 size_t value_len);
 int domain_remove(struct domain *d, const char *path, size_t len);
 
 /*
- * The peer changes the namespace. Entries that collide with unconfirmed changes of our
- * own are spared if the replica says that ours win. Results as above, but nothing to
- * remove is no error.
+ * The peer changes the namespace. `spared`, with the path of an entry and `context`,
+ * tells which entries are to stay as they are; it may be NULL. domain_apply_write() gives
+ * 0, -EDQUOT or -ENOMEM. That there is nothing to remove is no error.
  */
 int domain_apply_write(struct domain *d, const char *path, size_t len, const char *value,
 		       size_t value_len);
-void domain_apply_remove(struct domain *d, const char *path, size_t len);
+void domain_apply_remove(struct domain *d, const char *path, size_t len,
+			 bool (*spared)(const struct entry *, void *), void *context);
 
 #endif

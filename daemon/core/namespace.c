@@ -75,6 +75,7 @@ static int create(struct namespace *ns, const char *path, size_t len, struct ent
 	e->node.path_len = len;
 	e->value = NULL;
 	e->value_len = 0;
+	e->dump = 0;
 	pathmap_insert(&ns->map, &e->node);
 	*ret = e;
 	return 0;

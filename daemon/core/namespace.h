@@ -16,6 +16,7 @@ struct entry {
 	struct path_node node;
 	char *value; /* value_len bytes, NULL if that is 0 */
 	size_t value_len;
+	unsigned dump; /* the last dump that named it, for the replica */
 	char path[];
 };
 

@@ -88,6 +88,17 @@ const char *outq_path_at(const struct outq *q, uint64_t position)
 	       offsetof(struct qdb_hdr, path);
 }
 
+/* The size of the message at `front`, together with one that must not be parted from it.
+ */
+static size_t unit_size(const uint8_t *front, size_t used)
+{
+	size_t size = message_encoded_size(front);
+
+	if (front[0] == QDB_CMD_WRITE && size < used && front[size] == QDB_CMD_RM)
+		size += message_encoded_size(front + size);
+	return size;
+}
+
 const uint8_t *outq_peek(const struct outq *q, size_t max, size_t *len)
 {
 	size_t used = outq_used(q), n = 0;
@@ -103,8 +114,8 @@ const uint8_t *outq_peek(const struct outq *q, size_t max, size_t *len)
 	}
 	if (used <= max)
 		return front;
-	while (n < used && n + message_encoded_size(front + n) <= max)
-		n += message_encoded_size(front + n);
+	while (n < used && n + unit_size(front + n, used - n) <= max)
+		n += unit_size(front + n, used - n);
 	*len = n;
 	return front;
 }

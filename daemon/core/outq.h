@@ -48,8 +48,11 @@ const char *outq_path_at(const struct outq *q, uint64_t position);
 
 /*
  * The longest run of whole messages of at most `max` bytes from the front, and its
- * length, 0 if there is none. MESSAGE_MAX_SIZE or more always gives at least one.
+ * length, 0 if there is none. It never ends between a WRITE and an RM that follows it,
+ * because to a legacy daemon these may be one (see sending.c). OUTQ_UNIT bytes or more
+ * always give at least one message.
  */
+#define OUTQ_UNIT (MESSAGE_MAX_SIZE + MESSAGE_HEADER_SIZE)
 const uint8_t *outq_peek(const struct outq *q, size_t max, size_t *len);
 
 /*

@@ -140,6 +140,13 @@ struct path_node *pathmap_last(struct pathmap *map)
 	return RB_MAX(path_tree, &map->tree);
 }
 
+int path_order(const char *path, size_t len, const struct path_node *node)
+{
+	const struct path_node key = {.path = path, .path_len = len};
+
+	return compare(&key, node);
+}
+
 bool path_begins_with(const struct path_node *node, const char *prefix, size_t len)
 {
 	return node->path_len >= len && memcmp(node->path, prefix, len) == 0;

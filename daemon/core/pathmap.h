@@ -43,6 +43,9 @@ bool pathmap_is_empty(const struct pathmap *map);
 void pathmap_insert(struct pathmap *map, struct path_node *node);
 void pathmap_remove(struct pathmap *map, struct path_node *node);
 
+/* Negative, 0 or positive as this path comes before, is or comes after that of `node`. */
+int path_order(const char *path, size_t len, const struct path_node *node);
+
 /* The node of exactly this path, or NULL. */
 struct path_node *pathmap_find(struct pathmap *map, const char *path, size_t len);
 

@@ -18,7 +18,7 @@ const struct quota_description quota_descriptions[QUOTAS] = {
 	[QUOTA_CONNECTIONS] = {"connections", 1024,      "",        "local clients at one time"},
 	[QUOTA_WATCHES]     = {"watches",     16384,     "",        "watches of one client"},
 	[QUOTA_OUTPUT]      = {"output",      1 * MIB,   "bytes",   "answers and events that one client has not read"},
-	[QUOTA_CHANGES]     = {"changes",     16384,     "paths",   "changed paths that the peer has not confirmed"},
+	[QUOTA_CHANGES]     = {"changes",     131072,     "paths",   "changed paths that the peer has not confirmed"},
 	[QUOTA_UNANSWERED]  = {"unanswered",  1024,      "",        "operations that the peer has not answered"},
 	[QUOTA_BACKLOG]     = {"backlog",     256 * KIB, "bytes",   "messages that the peer has not taken"},
 	/* clang-format on */

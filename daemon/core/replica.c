@@ -1,22 +1,41 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The VM asks for the whole namespace (the dump); from its end mark on the link is live,
- * and each side sends what its local clients change. Every operation is answered once and
- * in order, so `changes` always tells which of our own the peer may not have seen.
+ * How two namespaces become equal, and stay so.
  *
- * While the link is live and the peer keeps up, an operation is encoded when it happens
- * and leaves in that order, value and all. When that is not possible (no link, a dump
- * under way, a peer that does not read) only the path is noted, and the state that it
- * then has is sent later. This bounds what a stalled peer costs, and it is also the
- * resync: what was in flight when a link broke is simply noted again.
+ * Each side applies its own clients' changes at once, sends them, and holds them for
+ * unconfirmed until the other has answered; both directions keep their order, and every
+ * operation is answered once. So a side knows exactly with which of its own changes an
+ * operation of the other is concurrent: the unconfirmed ones.
  *
- * Two operations on one entry that cross each other: dom0 ignores the VM's while its own
- * is unconfirmed, and the VM applies dom0's; then both have dom0's. A legacy dom0 applies
- * whatever comes, so towards one the VM does the ignoring, and both have the VM's.
- * Entries of a dump never overwrite what the VM has yet to send.
+ * One side is the judge: dom0, or, where dom0 is a legacy daemon, the VM. It ignores an
+ * operation on an entry with an unconfirmed change of its own; the other side applies
+ * whatever comes. A removal of a directory is judged for each entry in it.
  *
- * RM of something absent is no error between daemons of this kind. A legacy daemon dies
- * of it, so an RM whose target it may not have is preceded by a WRITE of the same.
+ * Why that converges: look at one entry, and at the judge's last change of it. The other
+ * side applies it when it arrives. What that side did to the entry before reaches the
+ * judge before the answer, and is ignored; what it does after reaches the judge after the
+ * answer, and is applied. So from that change on both apply the same operations in the
+ * same order.
+ *
+ * A new link begins with a dump of dom0's namespace, which the VM takes over. If both
+ * ends are of this kind they first settle what the last link has left open
+ * (REPLICA_RESUMING): each tells how many of the other's operations it has processed,
+ * which separates what was lost from what only was not answered; the VM sends again what
+ * dom0 has missed, and "go". Then nothing moves but the dump, and what dom0 still had to
+ * tell is in it. At the end mark the VM removes whatever the dump did not name. It keeps
+ * its own changes since "go", which it sends then. Two exceptions: a dom0 of another
+ * generation than the one the VM knows has lost its state, so the VM sends all it has,
+ * before the dump as ever. And a legacy dom0 cannot tell whether it has: what its dump
+ * does not name is kept, and sent.
+ *
+ * When an operation of dom0 is applied over an unconfirmed change of the VM, that change
+ * is disowned: sending it again after a loss would undo what came later.
+ *
+ * A legacy VM merges a dump into what it holds. On a second link it is therefore emptied
+ * before the dump. Its clients wait meanwhile, so nothing of theirs is in the way.
+ *
+ * tests/model holds these rules as a model that a checker has gone through exhaustively,
+ * with the reason for each of them: a run that goes wrong without it.
  */
 #include "daemon/core/replica.h"
 
@@ -24,321 +43,329 @@
 #include <string.h>
 
 #include "daemon/core/domain.h"
-
-/* A path that begins with '@' is never an entry; legacy daemons ignore an OK for one. */
-#define HELLO "@qdb:1:"
-#define HELLO_LEN (sizeof(HELLO) - 1)
-
-/* The dump is prepared in pieces of this size. */
-#define DUMP_PIECE (32u * 1024u)
-
-/* With more unanswered, an RM may find a legacy peer's ring full, and that peer exits. */
-#define LEGACY_IN_FLIGHT 16
+#include "daemon/core/sending.h"
+#include "protocol/announcement.h"
 
 /* What a full input buffer can ask for in answers. */
 #define ANSWERS_SIZE (MESSAGE_STREAM_SIZE / MESSAGE_HEADER_SIZE * MESSAGE_HEADER_SIZE)
 
-void replica_init(struct replica *r, enum replica_role role, struct domain *d)
+void replica_init(struct replica *r, enum replica_role role, uint64_t id,
+		  struct domain *d)
 {
 	memset(r, 0, sizeof(*r));
 	r->role = role;
-	r->state = REPLICA_DOWN;
+	r->id = id;
 	r->domain = d;
-	r->keeps_changes = role == REPLICA_VM;
-	outq_init(&r->dump, QUOTA_BACKLOG);
-	outq_init(&r->operations, QUOTA_BACKLOG);
+	outq_init(&r->out, QUOTA_BACKLOG);
 	changes_init(&r->changes);
 }
 
 void replica_free(struct replica *r)
 {
-	outq_free(&r->dump);
-	outq_free(&r->operations);
+	outq_free(&r->out);
 	changes_clear(&r->changes);
 }
 
-static void fail(struct replica *r, const char *why)
+/* ---- the link comes and goes ---- */
+
+static bool is_fresh(const struct replica *r)
 {
-	if (!r->failure)
-		r->failure = why;
+	return r->role == REPLICA_VM && !r->domain->serving;
 }
 
-static void say(struct replica *r, struct outq *q, enum qdb_msg type, const char *path,
-		size_t len)
+static void say_hello(struct replica *r)
 {
-	if (outq_add(q, type, path, len, NULL, 0) < 0)
-		fail(r, "no room for a message to the peer");
-}
+	const struct announcement hello = {
+		.kind = ANNOUNCEMENT_HELLO,
+		.id = r->id,
+		.processed = r->processed,
+		.fresh = is_fresh(r),
+	};
+	char path[QDB_MAX_PATH];
 
-/* ---- the link ---- */
+	sending_say(r, QDB_RESP_OK, path,
+		    announcement_format(path, sizeof(path), &hello));
+}
 
 void replica_connected(struct replica *r)
 {
 	message_stream_init(&r->in, r->role == REPLICA_DOM0 ? MESSAGE_FROM_VM
 							    : MESSAGE_FROM_DOM0);
+	r->state = REPLICA_CONNECTED;
 	r->peer_is_legacy = true;
 	r->failure = NULL;
-	if (r->role == REPLICA_DOM0) {
-		r->state = REPLICA_CONNECTED;
+	r->overran = false;
+	if (r->role == REPLICA_DOM0)
 		return;
-	}
-	r->state = REPLICA_DUMPING;
-	say(r, &r->dump, QDB_RESP_OK, HELLO, HELLO_LEN);
-	say(r, &r->dump, QDB_CMD_MULTIREAD, "", 0);
+	if (is_fresh(r))
+		namespace_clear(&r->domain->entries);
+	say_hello(r);
+	sending_say(r, QDB_CMD_MULTIREAD, "", 0);
 }
 
 void replica_disconnected(struct replica *r)
 {
 	r->state = REPLICA_DOWN;
-	outq_clear(&r->dump);
-	outq_clear(&r->operations);
-	changes_requeue(&r->changes);
+	outq_clear(&r->out);
 }
 
-/* ---- what this side sends ---- */
+/* ---- the beginning of a link, in dom0 ---- */
 
-/*
- * Our changes can no longer be told one by one. The link starts over with a dump, which
- * tells them all but removals.
- */
-static void overrun(struct replica *r)
-{
-	changes_clear(&r->changes);
-	r->keeps_changes = r->role == REPLICA_VM;
-	fail(r, "too many changes that the peer has not confirmed");
-}
-
-int replica_admit(const struct replica *r)
-{
-	if (r->role == REPLICA_VM && account_room(&r->changes.paths) == 0)
-		return -EDQUOT;
-	return 0;
-}
-
-/* Half of the backlog is left for answers. */
-static bool may_send(const struct replica *r, enum qdb_msg type)
+/* Operations that the peer has processed are done, whether their answers came or not. */
+static void forget_processed(struct replica *r, uint64_t processed)
 {
 	const size_t in_flight = changes_in_flight(&r->changes);
+	const uint64_t answered = r->base + r->sent_on_link - in_flight;
 
-	if (r->state != REPLICA_LIVE || account_room(&r->changes.unanswered) == 0)
-		return false;
-	if (r->peer_is_legacy && type == QDB_CMD_RM && in_flight >= LEGACY_IN_FLIGHT)
-		return false;
-	return outq_used(&r->operations) + 2 * MESSAGE_MAX_SIZE < r->operations.limit / 2;
+	if (processed > answered && processed - answered <= in_flight)
+		changes_forget_oldest(&r->changes, (size_t)(processed - answered));
+	r->base = processed;
+	r->sent_on_link = changes_in_flight(&r->changes);
 }
 
-static int send_operation(struct replica *r, enum qdb_msg type, const char *path,
-			  size_t len, const char *value, size_t value_len)
+static void meet_vm(struct replica *r, const struct announcement *hello)
 {
-	const uint64_t position = outq_position(&r->operations);
-	int result;
-
-	result = outq_add(&r->operations, type, path, len, value, value_len);
-	if (result < 0)
-		return result;
-	result = changes_send(&r->changes, path, len);
-	if (result < 0)
-		outq_rewind(&r->operations, position);
-	return result;
+	r->peer_is_legacy = false;
+	r->state = REPLICA_CONNECTED;
+	if (hello->fresh || hello->id != r->peer_id)
+		r->processed = 0;
+	if (hello->fresh)
+		changes_clear(&r->changes);
+	r->peer_id = hello->id;
+	r->peer_resumes = !hello->fresh;
+	forget_processed(r, hello->fresh ? 0 : hello->processed);
 }
 
-static void forward(struct replica *r, enum qdb_msg type, const char *path, size_t len,
-		    const char *value, size_t value_len)
+static void begin_dump(struct replica *r)
 {
-	if (!r->keeps_changes)
-		return;
-	if (!changes_next(&r->changes) && may_send(r, type) &&
-	    send_operation(r, type, path, len, value, value_len) == 0)
-		return;
-	if (changes_queue(&r->changes, path, len) < 0)
-		overrun(r);
-}
-
-void replica_forward_write(struct replica *r, const char *path, size_t len,
-			   const char *value, size_t value_len)
-{
-	forward(r, QDB_CMD_WRITE, path, len, value, value_len);
-}
-
-void replica_forward_remove(struct replica *r, const char *path, size_t len)
-{
-	forward(r, QDB_CMD_RM, path, len, NULL, 0);
-}
-
-/* Gives a legacy peer something to remove. It sees both before it serves its clients. */
-static int send_placeholder(struct replica *r, const char *path, size_t len)
-{
-	char entry[QDB_MAX_PATH];
-
-	if (!r->peer_is_legacy)
-		return 0;
-	memcpy(entry, path, len);
-	if (path[len - 1] == '/')
-		entry[len++] = '_';
-	return send_operation(r, QDB_CMD_WRITE, entry, len, "-", 1);
-}
-
-static int send_present_state(struct replica *r, const struct changed_path *p)
-{
-	const char *path = p->node.path;
-	const size_t len = p->node.path_len;
-	const struct entry *e = namespace_find(&r->domain->entries, path, len);
-	int result;
-
-	if (e)
-		return send_operation(r, QDB_CMD_WRITE, path, len, e->value,
-				      e->value_len);
-	result = send_placeholder(r, path, len);
-	if (result < 0)
-		return result;
-	return send_operation(r, QDB_CMD_RM, path, len, NULL, 0);
-}
-
-static void send_queued_changes(struct replica *r)
-{
-	const struct changed_path *p;
-
-	while ((p = changes_next(&r->changes)) && may_send(r, QDB_CMD_RM))
-		if (send_present_state(r, p) < 0) {
-			overrun(r);
-			return;
-		}
-}
-
-static void send_dump(struct replica *r)
-{
-	struct entry *e;
-
-	while (outq_used(&r->dump) < DUMP_PIECE) {
-		e = namespace_before(&r->domain->entries, r->cursor, r->cursor_len);
-		if (!e) {
-			say(r, &r->dump, QDB_RESP_MULTIREAD, "", 0);
-			r->state = REPLICA_LIVE;
-			return;
-		}
-		if (outq_add(&r->dump, QDB_RESP_MULTIREAD, e->path, e->node.path_len,
-			     e->value, e->value_len) < 0) {
-			fail(r, "no memory for the dump");
-			return;
-		}
-		memcpy(r->cursor, e->path, e->node.path_len);
-		r->cursor_len = e->node.path_len;
-	}
-}
-
-void replica_run(struct replica *r)
-{
-	if (r->failure)
-		return;
-	if (r->state == REPLICA_DUMPING && r->role == REPLICA_DOM0)
-		send_dump(r);
-	if (r->state == REPLICA_LIVE)
-		send_queued_changes(r);
-}
-
-static struct outq *leaving(struct replica *r)
-{
-	if (r->state == REPLICA_DUMPING || outq_used(&r->dump) > 0)
-		return &r->dump;
-	return &r->operations;
-}
-
-const uint8_t *replica_output(struct replica *r, size_t max, size_t *len)
-{
-	return outq_peek(leaving(r), max, len);
-}
-
-void replica_sent(struct replica *r, size_t len)
-{
-	outq_consume(leaving(r), len);
-}
-
-/* ---- what the peer sends ---- */
-
-bool replica_wins(struct replica *r, const char *path, size_t len)
-{
-	if (r->role == REPLICA_VM && r->state == REPLICA_LIVE && !r->peer_is_legacy)
-		return false;
-	return changes_cover(&r->changes, path, len);
-}
-
-static void answer(struct replica *r, const struct message *m, enum qdb_msg type)
-{
-	if (type == QDB_RESP_ERROR)
-		r->refused++;
-	say(r, &r->operations, type, m->path, m->path_len);
-}
-
-static void on_write(struct replica *r, const struct message *m)
-{
-	int result = -EINVAL;
-
-	if (m->fault == MESSAGE_FINE)
-		result = domain_apply_write(r->domain, m->path, m->path_len, m->data,
-					    m->data_len);
-	answer(r, m, result == 0 ? QDB_RESP_OK : QDB_RESP_ERROR);
-}
-
-static void on_remove(struct replica *r, const struct message *m)
-{
-	if (m->fault != MESSAGE_FINE) {
-		answer(r, m, QDB_RESP_ERROR);
-		return;
-	}
-	if (m->kind == PATH_ENTRY || m->kind == PATH_DIRECTORY)
-		domain_apply_remove(r->domain, m->path, m->path_len);
-	answer(r, m, QDB_RESP_OK);
+	changes_clear(&r->changes);
+	r->sent_on_link = 0;
+	r->cursor_len = 0;
+	r->state = REPLICA_DUMPING;
 }
 
 static void on_dump_request(struct replica *r, const struct message *m)
 {
 	if (r->state != REPLICA_CONNECTED || m->path_len > 0) {
-		fail(r, "a request for a dump that may not be asked for now");
+		sending_fail(r, "a request for a dump that may not be asked for now");
 		return;
 	}
+	if (!r->peer_is_legacy)
+		say_hello(r);
+	if (!r->peer_is_legacy && r->peer_resumes) {
+		r->state = REPLICA_RESUMING;
+		return;
+	}
+	begin_dump(r);
+	if (r->peer_is_legacy && r->served_legacy)
+		sending_emptying(r);
+}
+
+/* ---- the beginning of a link, in the VM ---- */
+
+static bool owe_everything(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+
+	for (; e; e = namespace_next(e))
+		if (changes_owe(&r->changes, e->path, e->node.path_len) < 0)
+			return false;
+	return true;
+}
+
+static void meet_dom0(struct replica *r, const struct announcement *hello)
+{
+	r->peer_is_legacy = false;
+	r->dump++;
+	if (is_fresh(r)) {
+		r->peer_id = hello->id;
+		r->base = hello->processed;
+		r->state = REPLICA_DUMPING;
+		return;
+	}
+	forget_processed(r, hello->processed);
+	if (hello->id == r->peer_id) {
+		changes_owe_again(&r->changes);
+	} else {
+		changes_clear(&r->changes);
+		if (!owe_everything(r)) {
+			sending_fail(r, "no memory to tell dom0 what it has lost");
+			return;
+		}
+	}
+	r->peer_id = hello->id;
+	r->sent_on_link = 0;
+	r->resume_left = r->changes.owed;
+	r->state = REPLICA_RESUMING;
+}
+
+/* The dump begins without a greeting. */
+static void meet_legacy_dom0(struct replica *r)
+{
+	r->dump++;
+	r->peer_id = 0;
+	r->base = r->sent_on_link = 0;
+	changes_owe_again(&r->changes);
 	r->state = REPLICA_DUMPING;
-	r->keeps_changes = true;
-	r->cursor_len = 0;
+}
+
+/* ---- the dump, in the VM ---- */
+
+static bool is_named_or_ours(const struct entry *e, void *context)
+{
+	struct replica *r = context;
+
+	return e->dump == r->dump ||
+	       changes_cover(&r->changes, e->path, e->node.path_len);
+}
+
+static void drop_unnamed(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0), *next;
+
+	for (; e; e = next) {
+		next = namespace_next(e);
+		domain_apply_remove(r->domain, e->path, e->node.path_len,
+				    is_named_or_ours, r);
+	}
+}
+
+static void owe_unnamed(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+
+	for (; e; e = namespace_next(e))
+		if (!is_named_or_ours(e, r) &&
+		    changes_owe(&r->changes, e->path, e->node.path_len) < 0)
+			r->refused++;
+}
+
+static void end_dump(struct replica *r)
+{
+	if (r->peer_is_legacy)
+		owe_unnamed(r);
+	else
+		drop_unnamed(r);
+	r->state = REPLICA_LIVE;
+	r->domain->serving = true;
+}
+
+static void take_dump_entry(struct replica *r, const struct message *m)
+{
+	struct entry *e;
+
+	if (changes_cover(&r->changes, m->path, m->path_len))
+		return;
+	if (m->fault != MESSAGE_FINE ||
+	    domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len) < 0)
+		r->refused++;
+	e = namespace_find(&r->domain->entries, m->path, m->path_len);
+	if (e)
+		e->dump = r->dump;
 }
 
 static void on_dump_entry(struct replica *r, const struct message *m)
 {
-	if (r->state != REPLICA_DUMPING) {
-		fail(r, "a dump that was not asked for");
-		return;
-	}
-	if (m->path_len == 0) {
-		r->state = REPLICA_LIVE;
-		r->domain->serving = true;
-		return;
-	}
-	if (m->fault != MESSAGE_FINE ||
-	    domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len) < 0)
+	if (r->state == REPLICA_CONNECTED)
+		meet_legacy_dom0(r);
+	if (r->state != REPLICA_DUMPING)
+		sending_fail(r, "a dump that was not asked for");
+	else if (m->path_len == 0)
+		end_dump(r);
+	else
+		take_dump_entry(r, m);
+}
+
+/* ---- operations and answers ---- */
+
+static bool is_judge(const struct replica *r)
+{
+	return r->role == REPLICA_DOM0 || r->peer_is_legacy;
+}
+
+static bool ours_stands(const struct entry *e, void *context)
+{
+	struct replica *r = context;
+
+	return changes_cover(&r->changes, e->path, e->node.path_len);
+}
+
+static void answer(struct replica *r, const struct message *m, int result)
+{
+	r->processed++;
+	if (result < 0)
 		r->refused++;
+	sending_say(r, result < 0 ? QDB_RESP_ERROR : QDB_RESP_OK, m->path, m->path_len);
+}
+
+static int apply_write(struct replica *r, const struct message *m)
+{
+	int result;
+
+	if (is_judge(r) && changes_cover(&r->changes, m->path, m->path_len))
+		return 0;
+	result =
+		domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len);
+	if (result == 0 && !is_judge(r))
+		result = changes_disown(&r->changes, m->path, m->path_len);
+	return result;
+}
+
+static int apply_remove(struct replica *r, const struct message *m)
+{
+	if (m->kind != PATH_ENTRY && m->kind != PATH_DIRECTORY)
+		return 0;
+	if (is_judge(r)) {
+		domain_apply_remove(r->domain, m->path, m->path_len, ours_stands, r);
+		return 0;
+	}
+	domain_apply_remove(r->domain, m->path, m->path_len, NULL, NULL);
+	return changes_disown(&r->changes, m->path, m->path_len);
+}
+
+static void on_operation(struct replica *r, const struct message *m)
+{
+	if (m->fault != MESSAGE_FINE)
+		answer(r, m, -EINVAL);
+	else
+		answer(r, m,
+		       m->type == QDB_CMD_WRITE ? apply_write(r, m) : apply_remove(r, m));
+}
+
+static void on_announcement(struct replica *r, const struct announcement *a)
+{
+	const bool in_dom0 = r->role == REPLICA_DOM0;
+
+	if (a->kind == ANNOUNCEMENT_HELLO && r->state == REPLICA_CONNECTED) {
+		if (in_dom0)
+			meet_vm(r, a);
+		else
+			meet_dom0(r, a);
+	}
+	if (a->kind == ANNOUNCEMENT_GO && r->state == REPLICA_RESUMING && in_dom0)
+		begin_dump(r);
 }
 
 static void on_answer(struct replica *r, const struct message *m)
 {
-	if (m->type == QDB_RESP_OK && m->path[0] == '@') {
-		if (strncmp(m->path, HELLO, HELLO_LEN) != 0)
-			return;
-		if (r->state == REPLICA_CONNECTED && r->peer_is_legacy)
-			say(r, &r->dump, QDB_RESP_OK, HELLO, HELLO_LEN);
-		r->peer_is_legacy = false;
-		return;
-	}
-	if (changes_answered(&r->changes, m->path, m->path_len) && m->type != QDB_RESP_OK)
+	struct announcement a;
+
+	announcement_parse(&a, m->type == QDB_RESP_OK ? m->path : "");
+	if (a.kind != ANNOUNCEMENT_NONE)
+		on_announcement(r, &a);
+	else if (changes_answered(&r->changes, m->path, m->path_len) &&
+		 m->type != QDB_RESP_OK)
 		r->refused++;
 }
+
+/* ---- bytes ---- */
 
 static void handle(struct replica *r, const struct message *m)
 {
 	switch (m->type) {
 	case QDB_CMD_WRITE:
-		on_write(r, m);
-		break;
 	case QDB_CMD_RM:
-		on_remove(r, m);
+		on_operation(r, m);
 		break;
 	case QDB_CMD_MULTIREAD:
 		on_dump_request(r, m);
@@ -353,7 +380,7 @@ static void handle(struct replica *r, const struct message *m)
 
 size_t replica_space(struct replica *r, uint8_t **space)
 {
-	if (outq_used(&r->operations) + ANSWERS_SIZE > r->operations.limit)
+	if (outq_used(&r->out) + ANSWERS_SIZE > r->out.limit)
 		return 0;
 	return message_stream_space(&r->in, space);
 }
@@ -369,8 +396,24 @@ void replica_received(struct replica *r, size_t len)
 		if (status == MESSAGE_INCOMPLETE)
 			return;
 		if (status == MESSAGE_VIOLATION)
-			fail(r, "a message that the protocol does not allow");
+			sending_fail(r, "a message that the protocol does not allow");
 		else
 			handle(r, &m);
 	}
+}
+
+void replica_run(struct replica *r)
+{
+	if (!r->failure)
+		sending_run(r);
+}
+
+const uint8_t *replica_output(struct replica *r, size_t max, size_t *len)
+{
+	return outq_peek(&r->out, max, len);
+}
+
+void replica_sent(struct replica *r, size_t len)
+{
+	outq_consume(&r->out, len);
 }

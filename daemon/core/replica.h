@@ -20,8 +20,9 @@ enum replica_role {
 
 enum replica_state {
 	REPLICA_DOWN,      /* no link */
-	REPLICA_CONNECTED, /* dom0: the VM has not asked for the dump */
-	REPLICA_DUMPING,   /* entries go from dom0 to the VM, and nothing else */
+	REPLICA_CONNECTED, /* the VM's request for the dump is on its way */
+	REPLICA_RESUMING,  /* the VM sends what dom0 has missed */
+	REPLICA_DUMPING,   /* entries go from dom0 to the VM, and no changes either way */
 	REPLICA_LIVE,      /* either side sends what it changes */
 };
 
@@ -29,19 +30,31 @@ struct replica {
 	enum replica_role role;
 	enum replica_state state;
 	struct domain *domain;
-	bool peer_is_legacy;
-	bool keeps_changes;  /* the peer may hold a namespace that ours must reach */
 	const char *failure; /* why the link must end, or NULL */
-	size_t refused;      /* operations that either end has refused so far */
-	struct message_stream in;
-	struct outq dump;       /* leaves first */
-	struct outq operations; /* leaves when dump is empty and complete */
+	size_t refused;      /* changes of either end that the other has refused so far */
+	bool peer_is_legacy;
+	bool served_legacy; /* a legacy VM has had a dump, and may still hold it */
+	bool peer_resumes;  /* dom0: the VM has a namespace already */
+	bool overran;       /* our changes were too many to be kept: start over */
+
+	uint64_t id;           /* the VM's instance, or the generation of dom0's state */
+	uint64_t peer_id;      /* the other's when it was last heard, or 0 */
+	uint64_t processed;    /* operations of that peer that were processed here */
+	uint64_t base;         /* of ours, when this link came up, there */
+	uint64_t sent_on_link; /* operations since then */
+
+	size_t resume_left; /* VM: what is still to be sent before the dump */
+	unsigned dump;      /* VM: the number of the newest dump */
 	char cursor[QDB_MAX_PATH];
-	size_t cursor_len;
+	size_t cursor_len; /* dom0: the dump has passed everything from here up */
+
+	struct message_stream in;
+	struct outq out;
 	struct changes changes;
 };
 
-void replica_init(struct replica *r, enum replica_role role, struct domain *d);
+void replica_init(struct replica *r, enum replica_role role, uint64_t id,
+		  struct domain *d);
 void replica_free(struct replica *r);
 
 /* The link has come, or gone. */
@@ -62,15 +75,15 @@ void replica_run(struct replica *r);
 const uint8_t *replica_output(struct replica *r, size_t max, size_t *len);
 void replica_sent(struct replica *r, size_t len);
 
-/* Whether a local change can be taken now: 0 or -EDQUOT. */
-int replica_admit(const struct replica *r);
+/*
+ * Whether a local change can be taken now: 0, -EDQUOT or -ENOMEM. In dom0 it always can:
+ * no VM makes dom0 refuse anything.
+ */
+int replica_admit(struct replica *r);
 
-/* A local client has made this change. */
+/* A local client has made this change, or, with a removal, is just about to. */
 void replica_forward_write(struct replica *r, const char *path, size_t len,
 			   const char *value, size_t value_len);
 void replica_forward_remove(struct replica *r, const char *path, size_t len);
-
-/* Whether our own unconfirmed change of an entry wins over the peer's. */
-bool replica_wins(struct replica *r, const char *path, size_t len);
 
 #endif

@@ -8,8 +8,8 @@ static char text[400000];
 
 static void setup(void)
 {
-	domain_init(&dom0, REPLICA_DOM0);
-	domain_init(&vm, REPLICA_VM);
+	domain_init(&dom0, REPLICA_DOM0, 0xd0);
+	domain_init(&vm, REPLICA_VM, 0x5e);
 }
 
 static void teardown(void)
@@ -221,8 +221,7 @@ START_TEST(a_stalled_peer_costs_a_path_an_entry)
 	for (int i = 0; i < 20000; i++)
 		set(&dom0, "/k", value);
 	set(&dom0, "/commit", "");
-	ck_assert_uint_le(outq_used(&dom0.replica.operations),
-			  dom0.replica.operations.limit);
+	ck_assert_uint_le(outq_used(&dom0.replica.out), dom0.replica.out.limit);
 	ck_assert_uint_le(dom0.replica.changes.paths.used, 2);
 	ck_assert_ptr_null(dom0.replica.failure);
 	exchange();
@@ -273,8 +272,9 @@ START_TEST(a_legacy_vm_hears_exactly_what_it_knows)
 			 "RESP_MULTIREAD ");
 	set(&dom0, "/name", "x");
 	drop(&dom0, "/pre/");
-	ck_assert_str_eq(hear(&dom0), "WRITE /name=x; RM /pre/");
+	ck_assert_str_eq(hear(&dom0), "WRITE /name=x; WRITE /pre/one=1; RM /pre/");
 	say(&dom0, QDB_RESP_OK, "/name", NULL);
+	say(&dom0, QDB_RESP_OK, "/pre/one", NULL);
 	say(&dom0, QDB_RESP_OK, "/pre/", NULL);
 	ck_assert_uint_eq(dom0.replica.changes.paths.used, 0);
 	say(&dom0, QDB_CMD_WRITE, "/vm", "1");
@@ -289,13 +289,14 @@ START_TEST(a_legacy_vm_hears_exactly_what_it_knows)
 }
 END_TEST
 
-START_TEST(updates_wait_for_the_end_mark)
+/* Descending, so /k/9999 is dumped at once and /k/0000 only later. */
+static void begin_long_dump_to_legacy_vm(void)
 {
 	char path[32];
 	const uint8_t *bytes;
 	size_t len;
 
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 10000; i++) {
 		snprintf(path, sizeof(path), "/k/%04d", i);
 		set(&dom0, path, "0");
 	}
@@ -304,16 +305,91 @@ START_TEST(updates_wait_for_the_end_mark)
 	bytes = replica_output(&dom0.replica, 4096, &len);
 	ck_assert_ptr_nonnull(bytes);
 	replica_sent(&dom0.replica, len);
-	set(&dom0, "/k/1999", "1");
+}
+
+START_TEST(updates_wait_for_the_end_mark)
+{
+	begin_long_dump_to_legacy_vm();
+	set(&dom0, "/k/9999", "1");
 	set(&dom0, "/k/0000", "1");
 	drop(&dom0, "/k/0001");
+	drop(&dom0, "/k/9998");
 	say(&dom0, QDB_CMD_WRITE, "/vm", "1");
 	hear(&dom0);
-	ck_assert_ptr_nonnull(strstr(text,
-				     "RESP_MULTIREAD /k/0000=1; RESP_MULTIREAD ; OK /vm; "
-				     "WRITE /k/1999=1; WRITE /k/0000=1; "
-				     "WRITE /k/0001=-; RM /k/0001"));
-	ck_assert_ptr_null(strstr(text, "RESP_MULTIREAD /k/0001"));
+	ck_assert_ptr_nonnull(strstr(text, "RESP_MULTIREAD /k/0002=0; "
+					   "RESP_MULTIREAD /k/0000=1; RESP_MULTIREAD ; "
+					   "WRITE /k/9999=1; "
+					   "WRITE /k/9998=-; RM /k/9998"));
+	ck_assert_str_eq(text + strlen(text) - strlen("RM /k/9998"), "RM /k/9998");
+	ck_assert_ptr_nonnull(strstr(text, "; OK /vm; "));
+}
+END_TEST
+
+START_TEST(a_directory_that_goes_during_the_dump_is_told_as_far_as_it_was_dumped)
+{
+	begin_long_dump_to_legacy_vm();
+	drop(&dom0, "/k/");
+	set(&dom0, "/k/0500", "new");
+	set(&dom0, "/k/9999", "new");
+	hear(&dom0);
+	ck_assert_ptr_nonnull(
+		strstr(text, "RESP_MULTIREAD /k/0500=new; RESP_MULTIREAD ; "));
+	ck_assert_ptr_null(strstr(text, "RM /k/0499"));
+	ck_assert_ptr_null(strstr(text, "RM /k/;"));
+	ck_assert_ptr_nonnull(strstr(text, "RESP_MULTIREAD ; WRITE /k/"));
+	ck_assert_ptr_nonnull(strstr(text, "=-; RM /k/"));
+}
+END_TEST
+
+START_TEST(too_many_changes_never_end_a_dump_to_a_legacy_vm)
+{
+	dom0.replica.changes.paths.limit = 50;
+	begin_long_dump_to_legacy_vm();
+	drop(&dom0, "/k/");
+	set(&dom0, "/last", "1");
+	ck_assert_ptr_null(dom0.replica.failure);
+	hear(&dom0);
+	ck_assert_ptr_nonnull(strstr(text, "RESP_MULTIREAD "));
+	ck_assert_str_eq(text + strlen(text) - strlen("; RESP_MULTIREAD "),
+			 "; RESP_MULTIREAD ");
+	ck_assert_ptr_nonnull(dom0.replica.failure);
+}
+END_TEST
+
+START_TEST(a_legacy_vm_is_emptied_on_its_second_link)
+{
+	set(&dom0, "/a", "1");
+	begin_as_legacy_vm();
+	replica_disconnected(&dom0.replica);
+	replica_connected(&dom0.replica);
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	ck_assert_str_eq(hear(&dom0),
+			 "WRITE /x=-; RM /; RESP_MULTIREAD /a=1; RESP_MULTIREAD ");
+	say(&dom0, QDB_CMD_WRITE, "/vm", "sent before it was emptied");
+	say(&dom0, QDB_RESP_OK, "/x", NULL);
+	say(&dom0, QDB_RESP_OK, "/", NULL);
+	say(&dom0, QDB_CMD_WRITE, "/vm2", "after");
+	ck_assert_str_eq(get(&dom0, "/vm"), "(absent)");
+	ck_assert_str_eq(get(&dom0, "/vm2"), "after");
+}
+END_TEST
+
+START_TEST(an_rm_and_what_it_removes_leave_together)
+{
+	char value[QDB_MAX_DATA + 1] = "";
+	size_t len;
+
+	begin_as_legacy_vm();
+	memset(value, 'v', QDB_MAX_DATA);
+	set(&dom0, "/a", "0");
+	set(&dom0, "/big", value);
+	drop(&dom0, "/big");
+	replica_output(&dom0.replica, 73 + 3143 + 3143, &len);
+	ck_assert_uint_eq(len, 73 + 3143);
+	replica_sent(&dom0.replica, len);
+	replica_output(&dom0.replica, 4096, &len);
+	ck_assert_uint_eq(len, 3143 + 72);
+	hear(&dom0);
 }
 END_TEST
 
@@ -337,8 +413,8 @@ END_TEST
 START_TEST(a_new_vm_announces_itself_before_it_asks)
 {
 	replica_connected(&vm.replica);
-	ck_assert_str_eq(hear(&vm), "OK @qdb:1:; MULTIREAD ");
-	say(&vm, QDB_RESP_OK, "@qdb:1:", NULL);
+	ck_assert_str_eq(hear(&vm), "OK @qdb:1:000000000000005e:fresh; MULTIREAD ");
+	say(&vm, QDB_RESP_OK, "@qdb:1:00000000000000d0:0", NULL);
 	say(&vm, QDB_RESP_MULTIREAD, "/a", "1");
 	say(&vm, QDB_RESP_OK, "@other", NULL);
 	ck_assert(!vm.serving);
@@ -346,9 +422,9 @@ START_TEST(a_new_vm_announces_itself_before_it_asks)
 	ck_assert(vm.serving && !vm.replica.peer_is_legacy);
 	ck_assert_str_eq(get(&vm, "/a"), "1");
 	replica_connected(&dom0.replica);
-	say(&dom0, QDB_RESP_OK, "@qdb:1:", NULL);
+	say(&dom0, QDB_RESP_OK, "@qdb:1:000000000000005e:fresh", NULL);
 	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
-	ck_assert_str_eq(hear(&dom0), "OK @qdb:1:; RESP_MULTIREAD ");
+	ck_assert_str_eq(hear(&dom0), "OK @qdb:1:00000000000000d0:0; RESP_MULTIREAD ");
 }
 END_TEST
 
@@ -373,7 +449,7 @@ START_TEST(a_vm_without_link_refuses_what_it_cannot_remember)
 {
 	begin();
 	disconnect_ends();
-	vm.replica.changes.paths.limit = 1;
+	vm.replica.changes.paths.limit = 33;
 	set(&vm, "/a", "1");
 	ck_assert_int_lt(domain_write(&vm, "/b", 2, "1", 1), 0);
 	ck_assert_int_lt(drop(&vm, "/a"), 0);
@@ -387,17 +463,157 @@ START_TEST(dom0_never_refuses_because_of_its_peer)
 {
 	char path[32];
 
+	set(&dom0, "/old", "0");
 	begin();
-	dom0.replica.changes.paths.limit = 10;
+	dom0.replica.changes.paths.limit = 100;
+	drop(&dom0, "/old");
 	for (int i = 0; i < 5000; i++) {
 		snprintf(path, sizeof(path), "/k%d", i);
 		set(&dom0, path, "0");
 	}
+	while (carry(&dom0, &vm))
+		;
 	ck_assert_ptr_nonnull(dom0.replica.failure);
-	dom0.replica.changes.paths.limit = 10000;
 	disconnect_ends();
 	begin();
 	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/old"), "(absent)");
+}
+END_TEST
+
+/* ---- what a link leaves open ---- */
+
+START_TEST(what_was_processed_but_not_answered_is_not_sent_again)
+{
+	begin();
+	set(&vm, "/k", "vm");
+	set(&dom0, "/d", "dom0");
+	ck_assert(carry(&vm, &dom0));
+	ck_assert(carry(&dom0, &vm));
+	disconnect_ends();
+	set(&dom0, "/k", "newer");
+	set(&vm, "/d", "newer");
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/k"), "newer");
+	ck_assert_str_eq(get(&dom0, "/d"), "newer");
+}
+END_TEST
+
+START_TEST(a_link_that_breaks_before_it_is_live_changes_nothing)
+{
+	begin();
+	set(&vm, "/k", "vm");
+	drop(&vm, "/none");
+	disconnect_ends();
+	for (int i = 0; i < 5; i++) {
+		connect_ends();
+		for (int j = 0; j < i; j++) {
+			carry(&vm, &dom0);
+			carry(&dom0, &vm);
+		}
+		disconnect_ends();
+	}
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/k"), "vm");
+}
+END_TEST
+
+START_TEST(a_dom0_that_lost_its_state_gets_it_back)
+{
+	set(&dom0, "/name", "work");
+	begin();
+	set(&vm, "/vm", "1");
+	exchange();
+	disconnect_ends();
+	domain_free(&dom0);
+	domain_init(&dom0, REPLICA_DOM0, 0xd1);
+	set(&dom0, "/vm", "dom0 decides");
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/name"), "work");
+	ck_assert_str_eq(get(&vm, "/vm"), "dom0 decides");
+}
+END_TEST
+
+START_TEST(a_vm_that_starts_again_takes_the_dump)
+{
+	begin();
+	set(&dom0, "/a", "1");
+	exchange();
+	disconnect_ends();
+	domain_free(&vm);
+	domain_init(&vm, REPLICA_VM, 0x5f);
+	drop(&dom0, "/a");
+	set(&dom0, "/b", "1");
+	begin();
+	assert_equal_ends();
+}
+END_TEST
+
+START_TEST(a_broken_first_dump_leaves_nothing)
+{
+	set(&dom0, "/gone", "0");
+	replica_connected(&vm.replica);
+	hear(&vm);
+	say(&vm, QDB_RESP_OK, "@qdb:1:00000000000000d0:0", NULL);
+	say(&vm, QDB_RESP_MULTIREAD, "/gone", "0");
+	replica_disconnected(&vm.replica);
+	drop(&dom0, "/gone");
+	begin();
+	assert_equal_ends();
+}
+END_TEST
+
+START_TEST(an_owed_removal_of_a_directory_spares_what_dom0_wrote_since)
+{
+	set(&dom0, "/d/a", "0");
+	begin();
+	vm.replica.changes.unanswered.limit = 1;
+	drop(&vm, "/d/");
+	set(&dom0, "/d/x", "dom0");
+	carry(&dom0, &vm);
+	ck_assert_str_eq(get(&vm, "/d/x"), "dom0");
+	vm.replica.changes.unanswered.limit = 100;
+	exchange();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/d/x"), "dom0");
+}
+END_TEST
+
+START_TEST(what_dom0_overruled_is_not_sent_again)
+{
+	begin();
+	set(&vm, "/k", "vm");
+	set(&dom0, "/k", "dom0");
+	carry(&dom0, &vm);
+	ck_assert_str_eq(get(&vm, "/k"), "dom0");
+	disconnect_ends();
+	set(&dom0, "/k", "newer");
+	domain_free(&dom0);
+	domain_init(&dom0, REPLICA_DOM0, 0xd0);
+	set(&dom0, "/k", "newest");
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/k"), "newest");
+}
+END_TEST
+
+START_TEST(a_legacy_dom0_gets_what_its_dump_did_not_name)
+{
+	replica_connected(&vm.replica);
+	hear(&vm);
+	say(&vm, QDB_RESP_MULTIREAD, "/a", "1");
+	say(&vm, QDB_RESP_MULTIREAD, "", NULL);
+	replica_disconnected(&vm.replica);
+	set(&vm, "/k", "vm");
+	replica_connected(&vm.replica);
+	ck_assert_str_eq(hear(&vm), "OK @qdb:1:000000000000005e:0; MULTIREAD ");
+	say(&vm, QDB_RESP_MULTIREAD, "/k", "dom0");
+	ck_assert_str_eq(hear(&vm), "");
+	say(&vm, QDB_RESP_MULTIREAD, "", NULL);
+	ck_assert_str_eq(hear(&vm), "WRITE /k=vm; WRITE /a=1");
 }
 END_TEST
 
@@ -452,8 +668,7 @@ START_TEST(answers_that_are_not_read_stop_the_reading)
 	}
 	ck_assert_int_lt(n, 100000);
 	ck_assert_ptr_null(dom0.replica.failure);
-	ck_assert_uint_le(outq_used(&dom0.replica.operations),
-			  dom0.replica.operations.limit);
+	ck_assert_uint_le(outq_used(&dom0.replica.out), dom0.replica.out.limit);
 	hear(&dom0);
 	ck_assert_uint_gt(replica_space(&dom0.replica, &space), 0);
 }
@@ -485,6 +700,19 @@ static void fill(TCase *t)
 	tcase_add_test(t, towards_a_legacy_dom0_the_vm_wins);
 	tcase_add_test(t, a_vm_without_link_refuses_what_it_cannot_remember);
 	tcase_add_test(t, dom0_never_refuses_because_of_its_peer);
+	tcase_add_test(
+		t, a_directory_that_goes_during_the_dump_is_told_as_far_as_it_was_dumped);
+	tcase_add_test(t, too_many_changes_never_end_a_dump_to_a_legacy_vm);
+	tcase_add_test(t, a_legacy_vm_is_emptied_on_its_second_link);
+	tcase_add_test(t, an_rm_and_what_it_removes_leave_together);
+	tcase_add_test(t, what_was_processed_but_not_answered_is_not_sent_again);
+	tcase_add_test(t, a_link_that_breaks_before_it_is_live_changes_nothing);
+	tcase_add_test(t, a_dom0_that_lost_its_state_gets_it_back);
+	tcase_add_test(t, a_vm_that_starts_again_takes_the_dump);
+	tcase_add_test(t, a_broken_first_dump_leaves_nothing);
+	tcase_add_test(t, an_owed_removal_of_a_directory_spares_what_dom0_wrote_since);
+	tcase_add_test(t, what_dom0_overruled_is_not_sent_again);
+	tcase_add_test(t, a_legacy_dom0_gets_what_its_dump_did_not_name);
 	tcase_add_loop_test(t, a_violation_ends_the_link_and_nothing_else, 0,
 			    sizeof(violations) / sizeof(violations[0]));
 	tcase_add_test(t, answers_that_are_not_read_stop_the_reading);

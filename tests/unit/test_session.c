@@ -46,7 +46,7 @@ static const char *ask(struct session *s, enum qdb_msg type, const char *path,
 
 static void setup(void)
 {
-	domain_init(&domain, REPLICA_ALONE);
+	domain_init(&domain, REPLICA_ALONE, 1);
 }
 
 static void check_and_free(struct session *s)

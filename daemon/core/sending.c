@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a replica sends of its own accord: operations, and dom0's dump.
+ *
+ * While the link is live and the peer keeps up, an operation is encoded when it happens
+ * and leaves in that order, value and all. When that is not possible (no link, a dump
+ * under way, a peer that does not read) only the path is noted as owed, and the state
+ * that it then has is sent later, in the order of the last changes.
+ *
+ * A dump is taken from the namespace as it goes, downwards. What changes above its cursor
+ * meanwhile is owed, and sent after the end mark; what changes below, the dump itself
+ * will tell.
+ *
+ * A legacy peer exits when it is told to remove what it does not have, and it may just
+ * have removed it itself. So an RM to one is preceded by a WRITE of the same entry, or of
+ * one in the directory. It processes both before it serves its clients, if they come
+ * together.
+ */
+#include "daemon/core/sending.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/core/domain.h"
+#include "protocol/announcement.h"
+
+/* The dump is prepared in pieces of this size; a smaller one is one moment's view. */
+#define DUMP_PIECE (128u * 1024u)
+
+/* With more unanswered, an RM may find a legacy peer's ring full, and that peer exits. */
+#define LEGACY_IN_FLIGHT 16
+
+void sending_fail(struct replica *r, const char *why)
+{
+	if (!r->failure)
+		r->failure = why;
+}
+
+void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t len)
+{
+	if (outq_add(&r->out, type, path, len, NULL, 0) < 0)
+		sending_fail(r, "no room for a message to the peer");
+}
+
+void sending_overrun(struct replica *r)
+{
+	changes_clear(&r->changes);
+	r->overran = r->state != REPLICA_DOWN;
+}
+
+/* ---- operations ---- */
+
+/* Half of the backlog is left for answers and the dump; a pair always fits. */
+static bool may_send(const struct replica *r, enum qdb_msg type)
+{
+	if (account_room(&r->changes.unanswered) < 2)
+		return false;
+	if (r->peer_is_legacy && type == QDB_CMD_RM &&
+	    changes_in_flight(&r->changes) >= LEGACY_IN_FLIGHT)
+		return false;
+	return outq_used(&r->out) + OUTQ_UNIT < r->out.limit / 2;
+}
+
+static int send_operation(struct replica *r, enum qdb_msg type, const char *path,
+			  size_t len, const char *value, size_t value_len)
+{
+	const uint64_t position = outq_position(&r->out);
+	int result;
+
+	result = outq_add(&r->out, type, path, len, value, value_len);
+	if (result < 0)
+		return result;
+	result = changes_send(&r->changes, path, len);
+	if (result < 0)
+		outq_rewind(&r->out, position);
+	else
+		r->sent_on_link++;
+	return result;
+}
+
+/* An RM; to a legacy peer together with a WRITE of `witness`, an entry that it removes.
+ */
+static int send_removal(struct replica *r, const char *path, size_t len,
+			const char *witness, size_t witness_len, const char *value,
+			size_t value_len)
+{
+	int result = 0;
+
+	if (r->peer_is_legacy)
+		result = send_operation(r, QDB_CMD_WRITE, witness, witness_len,
+					value_len > 0 ? value : "-",
+					value_len > 0 ? value_len : 1);
+	if (result < 0)
+		return result;
+	return send_operation(r, QDB_CMD_RM, path, len, NULL, 0);
+}
+
+/* Removes what is there now, the entry or directory `path`. */
+static int send_present_removal(struct replica *r, const char *path, size_t len)
+{
+	const struct entry *e = namespace_first(&r->domain->entries, path, len);
+
+	return send_removal(r, path, len, e->path, e->node.path_len, e->value,
+			    e->value_len);
+}
+
+/* Removes what was there once. */
+static int send_past_removal(struct replica *r, const char *path, size_t len)
+{
+	char witness[QDB_MAX_PATH];
+	size_t witness_len = len;
+
+	memcpy(witness, path, len);
+	if (path[len - 1] == '/')
+		witness[witness_len++] = '_';
+	return send_removal(r, path, len, witness, witness_len, NULL, 0);
+}
+
+void sending_emptying(struct replica *r)
+{
+	if (send_removal(r, "/", 1, "/x", 2, NULL, 0) < 0)
+		sending_fail(r, "no memory to make the peer start over");
+}
+
+static int send_present_state(struct replica *r, const struct changed_path *p)
+{
+	const char *path = p->node.path;
+	const size_t len = p->node.path_len;
+	const struct entry *e = namespace_find(&r->domain->entries, path, len);
+
+	if (e)
+		return send_operation(r, QDB_CMD_WRITE, path, len, e->value,
+				      e->value_len);
+	return send_past_removal(r, path, len);
+}
+
+/* What cannot be sent now, for want of memory, stays owed until the next call. */
+static void send_owed(struct replica *r)
+{
+	const struct changed_path *p;
+
+	while ((p = changes_next(&r->changes)) && may_send(r, QDB_CMD_RM)) {
+		if (r->state == REPLICA_RESUMING && r->resume_left == 0)
+			return;
+		if (send_present_state(r, p) < 0)
+			return;
+		if (r->state == REPLICA_RESUMING)
+			r->resume_left--;
+	}
+}
+
+/* ---- local changes ---- */
+
+int replica_admit(struct replica *r)
+{
+	return r->role == REPLICA_VM ? changes_prepare(&r->changes) : 0;
+}
+
+static bool is_prompt(const struct replica *r, enum qdb_msg type)
+{
+	return r->state == REPLICA_LIVE && !r->overran && !changes_next(&r->changes) &&
+	       may_send(r, type);
+}
+
+static bool dump_will_tell(const struct replica *r, const char *path, size_t len)
+{
+	const struct path_node at = {.path = r->cursor, .path_len = r->cursor_len};
+
+	return r->role == REPLICA_DOM0 && r->state == REPLICA_DUMPING &&
+	       (r->cursor_len == 0 || path_order(path, len, &at) < 0);
+}
+
+static void owe(struct replica *r, const char *path, size_t len)
+{
+	if (!dump_will_tell(r, path, len) && changes_owe(&r->changes, path, len) < 0)
+		sending_overrun(r);
+}
+
+/* Of a directory only a part may have been dumped. */
+static void owe_each_entry(struct replica *r, const char *path, size_t len)
+{
+	struct entry *e = namespace_first(&r->domain->entries, path, len);
+
+	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e))
+		owe(r, e->path, e->node.path_len);
+}
+
+void replica_forward_write(struct replica *r, const char *path, size_t len,
+			   const char *value, size_t value_len)
+{
+	if (r->role == REPLICA_ALONE)
+		return;
+	if (is_prompt(r, QDB_CMD_WRITE) &&
+	    send_operation(r, QDB_CMD_WRITE, path, len, value, value_len) == 0)
+		return;
+	owe(r, path, len);
+}
+
+void replica_forward_remove(struct replica *r, const char *path, size_t len)
+{
+	if (r->role == REPLICA_ALONE)
+		return;
+	if (is_prompt(r, QDB_CMD_RM) && send_present_removal(r, path, len) == 0)
+		return;
+	if (r->role == REPLICA_DOM0 && r->state == REPLICA_DUMPING)
+		owe_each_entry(r, path, len);
+	else
+		owe(r, path, len);
+}
+
+/* ---- the dump ---- */
+
+static void send_dump(struct replica *r)
+{
+	struct entry *e;
+
+	while (outq_used(&r->out) < DUMP_PIECE) {
+		e = namespace_before(&r->domain->entries, r->cursor, r->cursor_len);
+		if (!e) {
+			sending_say(r, QDB_RESP_MULTIREAD, "", 0);
+			r->state = REPLICA_LIVE;
+			r->served_legacy |= r->peer_is_legacy;
+			return;
+		}
+		if (outq_add(&r->out, QDB_RESP_MULTIREAD, e->path, e->node.path_len,
+			     e->value, e->value_len) < 0)
+			return;
+		memcpy(r->cursor, e->path, e->node.path_len);
+		r->cursor_len = e->node.path_len;
+	}
+}
+
+static void send_go(struct replica *r)
+{
+	const struct announcement go = {.kind = ANNOUNCEMENT_GO};
+	char path[QDB_MAX_PATH];
+
+	sending_say(r, QDB_RESP_OK, path, announcement_format(path, sizeof(path), &go));
+	r->state = REPLICA_DUMPING;
+}
+
+void sending_run(struct replica *r)
+{
+	if (r->state == REPLICA_DUMPING && r->role == REPLICA_DOM0)
+		send_dump(r);
+	if (r->state == REPLICA_LIVE && !r->overran)
+		send_owed(r);
+	if (r->state == REPLICA_RESUMING && r->role == REPLICA_VM) {
+		send_owed(r);
+		if (r->resume_left == 0 || !changes_next(&r->changes))
+			send_go(r);
+	}
+	/* A legacy VM hangs if its link ends in the middle of a dump. */
+	if (r->overran && r->state != REPLICA_DUMPING && outq_used(&r->out) == 0)
+		sending_fail(r, "too many changes that the peer has not confirmed");
+}

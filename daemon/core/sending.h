@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a replica sends of its own accord. Only for replica.c. */
+#ifndef QDB_SENDING_H
+#define QDB_SENDING_H
+
+#include "daemon/core/replica.h"
+
+/* Ends the link as soon as the daemon looks; the first reason counts. */
+void sending_fail(struct replica *r, const char *why);
+
+/* Queues a message without data that is not an operation. */
+void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t len);
+
+/* Makes a legacy VM forget what it holds. */
+void sending_emptying(struct replica *r);
+
+/* Our changes are too many to be kept: they are forgotten, and the link starts over. */
+void sending_overrun(struct replica *r);
+
+/* Sends on: the changes that are owed, or the dump, up to the bounds. */
+void sending_run(struct replica *r);
+
+#endif
