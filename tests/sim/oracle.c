@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which final states are legal. For each entry: what it was when both ends were last
+ * equal and quiet, and what either side's clients have made of it since. If nobody has
+ * touched it, it must be as it was; otherwise as the last acknowledged change of one of
+ * the sides has left it. That of a side is no longer legal once the other has changed the
+ * entry while it knew that change, unless links were lost: then dom0's may win.
+ *
+ * A crash without state makes more states legal for the entries that the crashed end has
+ * changed since: its changes may be lost, or not.
+ */
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+static void forget(struct history *h, int agreed)
+{
+	memset(h, 0, sizeof(*h));
+	h->agreed = agreed;
+}
+
+void oracle_begin(struct world *w)
+{
+	for (int i = 0; i < PATHS; i++)
+		forget(&w->histories[i], VALUE_ABSENT);
+}
+
+static void operated(struct world *w, enum side side, int path, int result)
+{
+	struct history *h = &w->histories[path];
+	struct side_history *ours = &h->of[side], *theirs = &h->of[!side];
+	const int before = w->ends[side].values[path];
+
+	if (theirs->operated && theirs->last > 0 && theirs->last == before)
+		theirs->superseded = true;
+	*ours = (struct side_history){.operated = true, .last = result};
+	w->ends[side].values[path] = result;
+}
+
+void oracle_wrote(struct world *w, enum side side, int path, int value)
+{
+	operated(w, side, path, value);
+}
+
+void oracle_removed(struct world *w, enum side side, int path)
+{
+	if (!path_is_directory(path)) {
+		operated(w, side, path, VALUE_ABSENT);
+		return;
+	}
+	for (int i = 0; i < names_count(); i++) {
+		if (path_is_directory(i) || !path_covers(path, i))
+			continue;
+		if (w->ends[side].values[i] != VALUE_ABSENT)
+			operated(w, side, i, VALUE_ABSENT);
+		else
+			w->histories[i].of[side].maybe_gone = true;
+	}
+}
+
+static void excuse(struct history *h, int value)
+{
+	for (int i = 0; i < h->n_excuses; i++)
+		if (h->excuses[i] == value)
+			return;
+	if (h->n_excuses < EXCUSES)
+		h->excuses[h->n_excuses++] = value;
+}
+
+void oracle_crashed(struct world *w, enum side side)
+{
+	const struct end *other = &w->ends[!side];
+
+	for (int i = 0; i < names_count(); i++) {
+		struct history *h = &w->histories[i];
+		struct side_history *lost = &h->of[side], *kept = &h->of[!side];
+		const bool others = kept->operated && kept->last == other->values[i];
+
+		if (path_is_directory(i))
+			continue;
+		if (!lost->operated && (side == VM || others))
+			continue;
+		excuse(h, other->values[i]);
+		excuse(h, h->agreed);
+		if (side == DOM0)
+			excuse(h, VALUE_ABSENT);
+		if (lost->operated)
+			excuse(h, lost->last);
+		memset(lost, 0, sizeof(*lost));
+	}
+}
+
+static bool equal(const struct world *w, int *where)
+{
+	for (int i = 0; i < names_count(); i++) {
+		*where = i;
+		if (w->ends[0].values[i] != w->ends[1].values[i])
+			return false;
+	}
+	return true;
+}
+
+static void check_entry(struct world *w, int path, int value)
+{
+	struct history *h = &w->histories[path];
+	const bool reorders = w->config->faults != 0;
+	bool stale = false, any = false;
+
+	for (int s = 0; s < 2; s++) {
+		struct side_history *side = &h->of[s];
+
+		any |= side->operated;
+		if (side->maybe_gone && value == VALUE_ABSENT)
+			return;
+		if (!side->operated || side->last != value)
+			continue;
+		if (!side->superseded || reorders)
+			return;
+		stale = true;
+	}
+	if (!any && value == h->agreed)
+		return;
+	for (int i = 0; i < h->n_excuses; i++)
+		if (h->excuses[i] == value)
+			return;
+	world_judge(w, stale ? STALE : LOST,
+		    "%s is %s; dom0 left %s, the VM %s, before %s", path_name(path),
+		    value_name(value),
+		    h->of[DOM0].operated ? value_name(h->of[DOM0].last) : "it alone",
+		    h->of[VM].operated ? value_name(h->of[VM].last) : "it alone",
+		    value_name(h->agreed));
+}
+
+/* Whenever both are at rest and equal, and not only at the end. */
+void oracle_after_step(struct world *w)
+{
+	int where;
+
+	if (w->broken)
+		return;
+	for (int i = 0; i < 2; i++)
+		if (w->pipes[i].len > 0 || w->pipes[i].torn > 0 || !w->ends[i].attached ||
+		    !w->ends[i].class->is_quiet(&w->ends[i]))
+			return;
+	if (!equal(w, &where))
+		return;
+	for (int i = 0; i < names_count(); i++) {
+		if (!path_is_directory(i))
+			check_entry(w, i, w->ends[0].values[i]);
+		forget(&w->histories[i], w->ends[0].values[i]);
+	}
+}
+
+/* Both must serve, whatever has become of the other one. */
+static bool check_service(struct world *w)
+{
+	bool fine = true;
+
+	for (int i = 0; i < 2; i++) {
+		const struct end *e = &w->ends[i];
+
+		if (w->ends[0].dead || w->ends[1].dead)
+			fine = false;
+		else if (!e->class->is_quiet(&w->ends[i]))
+			world_judge(w, STUCK, "%s does not come to rest",
+				    i ? "the VM" : "dom0");
+		if (e->kind != KIND_NEW || (!e->new.domain.serving && !fine))
+			continue;
+		for (int c = 0; c < CLIENTS; c++)
+			if (e->new.clients[c].n_pending > 0)
+				world_judge(w, STUCK, "client %d of %s gets no answer", c,
+					    i ? "the VM" : "dom0");
+	}
+	return fine;
+}
+
+void oracle_at_end(struct world *w)
+{
+	int where;
+
+	if (!check_service(w))
+		return;
+	if (!equal(w, &where))
+		world_judge(w, DIVERGED, "%s is %s in dom0 and %s in the VM",
+			    path_name(where), value_name(w->ends[DOM0].values[where]),
+			    value_name(w->ends[VM].values[where]));
+}

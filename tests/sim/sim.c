@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Many seeds or one; README beside this tells how. Without arguments it is the test that
+ * `make check` runs: the scenarios, and then as many seeds of each configuration as the
+ * table below says.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/sim/sim.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#define SEEDS_DIVISOR 10
+#else
+#define SEEDS_DIVISOR 1
+#endif
+
+#define NOT (1u << DIVERGED | 1u << LOST | 1u << STALE | 1u << EXITED | 1u << STUCK)
+#define ALL_FAULTS (FAULT_LOSS | FAULT_CRASH | FAULT_MEMORY | FAULT_QUOTA)
+
+/*
+ * Rows with a number of seeds hold and are part of `make check`; a row without them says
+ * what still has to hold.
+ */
+static const struct config configs[] = {
+	/* clang-format off */
+	{"new:new",              {KIND_NEW, KIND_NEW}, 0, 0, 0},
+	{"new:new+loss",         {KIND_NEW, KIND_NEW}, FAULT_LOSS, 0, 0},
+	{"new:new+crash",        {KIND_NEW, KIND_NEW}, FAULT_CRASH, 0, 0},
+	{"new:new+memory",       {KIND_NEW, KIND_NEW}, FAULT_MEMORY, 0, 0},
+	{"new:new+quota",        {KIND_NEW, KIND_NEW}, FAULT_QUOTA, 0, 0},
+	{"new:new+all",          {KIND_NEW, KIND_NEW}, ALL_FAULTS, 0, 0},
+	{"new:legacy",           {KIND_NEW, KIND_LEGACY}, 0, 0, 0},
+	{"new:legacy+loss",      {KIND_NEW, KIND_LEGACY}, FAULT_LOSS, 0, 0},
+	{"legacy:new",           {KIND_LEGACY, KIND_NEW}, 0, 0, 0},
+	{"legacy:new+loss",      {KIND_LEGACY, KIND_NEW}, FAULT_LOSS, 0, 0},
+	{"new:strict",           {KIND_NEW, KIND_STRICT}, 0, 0, 0},
+	{"legacy:legacy",        {KIND_LEGACY, KIND_LEGACY}, 0, 0, NOT},
+	{"legacy:legacy+loss",   {KIND_LEGACY, KIND_LEGACY}, FAULT_LOSS, 0, NOT},
+	/* clang-format on */
+};
+#define CONFIGS (sizeof(configs) / sizeof(configs[0]))
+
+/* Why legacy ends died, and how often. */
+#define REASONS 24
+
+struct tally {
+	unsigned seeds;
+	unsigned bad;
+	unsigned verdicts[VERDICTS];
+	struct {
+		const char *why;
+		enum side side;
+		unsigned times;
+	} reasons[REASONS];
+	double seconds;
+};
+
+static struct world world;
+static struct action actions[ACTIONS];
+
+const struct config *config_find(const char *name)
+{
+	for (size_t i = 0; i < CONFIGS; i++)
+		if (strcmp(configs[i].name, name) == 0)
+			return &configs[i];
+	return NULL;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void count_exit(struct tally *t, enum side side, const char *why)
+{
+	for (int i = 0; why && i < REASONS; i++) {
+		if (!t->reasons[i].why) {
+			t->reasons[i].why = why;
+			t->reasons[i].side = side;
+		}
+		if (t->reasons[i].why == why && t->reasons[i].side == side) {
+			t->reasons[i].times++;
+			return;
+		}
+	}
+}
+
+static void show_shrunk(const struct config *c, unsigned n, unsigned verdicts)
+{
+	n = shrink(c, actions, n, verdicts);
+	printf("shrunk to %u actions:\n", n);
+	world_run(&world, c, actions, n, true);
+}
+
+static bool run_seed(const struct config *c, uint64_t seed, struct tally *t)
+{
+	world_run(&world, c, actions, plan(c, seed, actions), false);
+	t->seeds++;
+	for (int v = 0; v < VERDICTS; v++)
+		t->verdicts[v] += world.verdicts >> v & 1;
+	for (int i = 0; i < 2; i++)
+		count_exit(t, (enum side)i, world.exits[i]);
+	if (!(world.verdicts & ~c->tolerated))
+		return true;
+	t->bad++;
+	return false;
+}
+
+static void show_tally(const struct config *c, const struct tally *t)
+{
+	printf("%-20s %7u seeds, %6.0f a second, %u bad;", c->name, t->seeds,
+	       t->seconds > 0 ? t->seeds / t->seconds : 0, t->bad);
+	for (int v = 0; v < VERDICTS; v++)
+		if (t->verdicts[v] > 0)
+			printf(" %s %u", verdict_names[v], t->verdicts[v]);
+	printf("\n");
+	for (int i = 0; i < REASONS && t->reasons[i].why; i++)
+		printf("    %6u %s: %s\n", t->reasons[i].times,
+		       t->reasons[i].side ? "VM" : "dom0", t->reasons[i].why);
+	fflush(stdout);
+}
+
+/* Prints at most `show` failing seeds. Returns whether there was none. */
+static bool run_seeds(const struct config *c, uint64_t first, uint64_t last,
+		      unsigned show, unsigned only)
+{
+	struct tally t = {0};
+	const double begin = now();
+
+	for (uint64_t seed = first; seed <= last; seed++) {
+		if (run_seed(c, seed, &t) || show == 0 || !(world.verdicts & only))
+			continue;
+		show--;
+		printf("%s seed %llu: %s\n", c->name, (unsigned long long)seed,
+		       world.text);
+	}
+	t.seconds = now() - begin;
+	show_tally(c, &t);
+	return t.bad == 0;
+}
+
+static int run_one(const struct config *c, uint64_t seed, bool trace, bool shrinks)
+{
+	const unsigned n = plan(c, seed, actions);
+	unsigned verdicts;
+
+	world_run(&world, c, actions, n, trace);
+	verdicts = world.verdicts & ~c->tolerated;
+	printf("%s seed %llu, %u actions: %s\n", c->name, (unsigned long long)seed, n,
+	       world.verdicts ? world.text : "fine");
+	if (verdicts && shrinks)
+		show_shrunk(c, n, verdicts & -verdicts);
+	return verdicts ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int check(void)
+{
+	unsigned passed = 0, failed = scenarios_run(&passed);
+
+	for (size_t i = 0; i < CONFIGS; i++) {
+		const unsigned seeds = configs[i].check_seeds / SEEDS_DIVISOR;
+
+		if (seeds == 0)
+			continue;
+		if (run_seeds(&configs[i], 1, seeds, 3, ~0u))
+			passed++;
+		else
+			failed++;
+	}
+	printf("%u passed, %u failed\n", passed, failed);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: sim [--kinds CONFIG] [--seed N [--trace] [--shrink]]\n"
+		"       sim [--kinds CONFIG] --seeds A..B [--show N] [--only VERDICT]\n"
+		"configurations:");
+	for (size_t i = 0; i < CONFIGS; i++)
+		fprintf(stderr, " %s", configs[i].name);
+	fprintf(stderr, "\n");
+	return EXIT_FAILURE;
+}
+
+static unsigned verdict_find(const char *name)
+{
+	for (int v = 0; v < VERDICTS; v++)
+		if (strcmp(verdict_names[v], name) == 0)
+			return 1u << v;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"kinds", required_argument, NULL, 'k'},
+		{"seed", required_argument, NULL, 's'},
+		{"seeds", required_argument, NULL, 'r'},
+		{"show", required_argument, NULL, 'n'},
+		{"only", required_argument, NULL, 'o'},
+		{"trace", no_argument, NULL, 't'},
+		{"shrink", no_argument, NULL, 'h'},
+		{0},
+	};
+	const struct config *config = NULL;
+	unsigned long long first = 0, last = 0, show = 0;
+	unsigned only = ~0u;
+	bool trace = false, shrinks = false, one = false, fine = true;
+
+	for (int o; (o = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
+		if (o == 'k' && !(config = config_find(optarg)))
+			return usage();
+		else if (o == 's')
+			one = sscanf(optarg, "%llu", &first) == 1;
+		else if (o == 'r' && sscanf(optarg, "%llu..%llu", &first, &last) != 2)
+			return usage();
+		else if (o == 'n')
+			show = strtoull(optarg, NULL, 10);
+		else if (o == 'o')
+			only = verdict_find(optarg);
+		trace |= o == 't';
+		shrinks |= o == 'h';
+		if (o == '?')
+			return usage();
+	}
+	if (one)
+		return run_one(config ? config : &configs[0], first, trace, shrinks);
+	if (last == 0)
+		return optind == argc && !config ? check() : usage();
+	for (size_t i = 0; i < CONFIGS; i++)
+		if (!config || config == &configs[i])
+			fine &= run_seeds(&configs[i], first, last, (unsigned)show, only);
+	return fine ? EXIT_SUCCESS : EXIT_FAILURE;
+}
