@@ -29,13 +29,21 @@ void client_close(struct client *c)
 	c->session = NULL;
 }
 
+void client_run(struct client *c)
+{
+	c->end->new.running = c;
+	session_run(c->session);
+	c->end->new.running = NULL;
+}
+
 void client_request(struct client *c, const struct action *a)
 {
 	uint8_t message[MESSAGE_MAX_SIZE], *space;
 	char value[QDB_MAX_DATA];
 	size_t len, first;
 
-	if (c->stalled || c->n_pending == PENDING)
+	if (c->stalled || c->n_pending == PENDING ||
+	    (c->n_pending > 0 && !c->end->new.domain.serving))
 		return;
 	len = message_encode(
 		message, a->type, path_name(a->path), path_length(a->path), value,
@@ -47,14 +55,14 @@ void client_request(struct client *c, const struct action *a)
 	memcpy(space, message, first);
 	session_received(c->session, first);
 	if (first > 0)
-		session_run(c->session);
+		client_run(c);
 	if (session_space(c->session, &space) < len - first) {
 		world_judge(c->end->world, ANSWER, "half a request is not read on");
 		return;
 	}
 	memcpy(space, message + first, len - first);
 	session_received(c->session, len - first);
-	session_run(c->session);
+	client_run(c);
 }
 
 static void took_effect(struct client *c, const struct request *r)
@@ -210,7 +218,7 @@ static void take_output(struct client *c)
 			return;
 		session_sent(c->session, len);
 		c->seen = 0;
-		session_run(c->session);
+		client_run(c);
 	}
 }
 

@@ -203,6 +203,8 @@ static void serve(struct end *e, const struct request *r)
 			any |= path_covers(r->path, i) && e->values[i] != VALUE_ABSENT;
 		if (!any)
 			return;
+		world_trace(e->world, "    %s: RM %s\n", e->side ? "VM" : "dom0",
+			    path_name(r->path));
 		oracle_removed(e->world, e->side, r->path);
 		e->world->moved++;
 	}

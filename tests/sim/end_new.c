@@ -2,8 +2,8 @@
 /*
  * The real core, moved as daemon/link.c and daemon/clients.c move it. An observer watches
  * "/", and so every change of the namespace; what it hears is compared with the namespace
- * itself. The core is given at most one message at a time, so that a removal is over
- * before the next change.
+ * itself. The core is given at most one message, or request, at a time, so that a removal
+ * is over before the next change.
  */
 #include <string.h>
 
@@ -68,6 +68,20 @@ static void begin_removal(struct end *e, int directory)
 	}
 }
 
+/* A client's own change is answered before anybody hears of it. */
+static void check_answered(struct end *e, int path)
+{
+	const struct client *c = e->new.running;
+	const struct request *r;
+
+	if (!c || c->n_pending == 0)
+		return;
+	r = &c->pending[0];
+	if (r->path == path && (r->type == QDB_CMD_WRITE || r->type == QDB_CMD_RM))
+		world_judge(e->world, EVENT, "the event for %s before the answer",
+			    path_name(path));
+}
+
 static void on_change(struct watcher *watcher, struct watch *watch, const char *name,
 		      size_t len)
 {
@@ -80,6 +94,7 @@ static void on_change(struct watcher *watcher, struct watch *watch, const char *
 	end_removal(e);
 	for (int i = 0; i < CLIENTS; i++)
 		client_observe(&e->new.clients[i]);
+	check_answered(e, path);
 	if (path_is_directory(path)) {
 		begin_removal(e, path);
 	} else {
@@ -112,6 +127,17 @@ static void take_over_changes(struct end *e, bool all)
 	}
 }
 
+static void check_quotas(struct end *e)
+{
+	const struct replica *r = &e->new.domain.replica;
+
+	if (r->changes.paths.used > r->changes.paths.limit)
+		world_judge(e->world, COUNTER, "more changes than the quota");
+	if (outq_used(&r->operations) > r->operations.limit ||
+	    outq_used(&r->dump) > r->dump.limit)
+		world_judge(e->world, COUNTER, "more backlog than the quota");
+}
+
 static void settle(struct end *e)
 {
 	struct new_end *n = &e->new;
@@ -121,8 +147,10 @@ static void settle(struct end *e)
 		world_trace(e->world, "    %s serves\n", e->side ? "VM" : "dom0");
 	}
 	for (int i = 0; i < CLIENTS; i++)
-		if (session_has_work(n->clients[i].session))
-			session_run(n->clients[i].session);
+		if (session_has_work(n->clients[i].session)) {
+			client_run(&n->clients[i]);
+			end_removal(e);
+		}
 	leave(e);
 	end_removal(e);
 	for (int i = 0; i < CLIENTS; i++)
@@ -130,6 +158,7 @@ static void settle(struct end *e)
 	while (session_next_active(&n->domain))
 		;
 	take_over_changes(e, false);
+	check_quotas(e);
 }
 
 /* ---- its life ---- */
@@ -217,6 +246,7 @@ static void disconnected(struct end *e)
 {
 	world_trace(e->world, "    %s: the link has ended\n", e->side ? "VM" : "dom0");
 	e->attached = false;
+	e->world->moved++;
 	replica_disconnected(&e->new.domain.replica);
 }
 

@@ -15,8 +15,13 @@
 
 static void forget(struct history *h, int agreed)
 {
+	const bool vms = h->of[VM].operated && h->of[VM].last == agreed;
+	const bool dom0s = h->of[DOM0].operated && h->of[DOM0].last == agreed;
+	const bool kept = h->vms && h->agreed == agreed && !dom0s;
+
 	memset(h, 0, sizeof(*h));
 	h->agreed = agreed;
+	h->vms = agreed != VALUE_ABSENT && (vms || kept);
 }
 
 void oracle_begin(struct world *w)
@@ -33,7 +38,11 @@ static void operated(struct world *w, enum side side, int path, int result)
 
 	if (theirs->operated && theirs->last > 0 && theirs->last == before)
 		theirs->superseded = true;
-	*ours = (struct side_history){.operated = true, .last = result};
+	ours->operated = true;
+	ours->superseded = ours->maybe_gone = false;
+	ours->last = result;
+	if (w->config->faults & FAULT_CRASH && ours->n_results < EXCUSES / 4)
+		ours->results[ours->n_results++] = result;
 	w->ends[side].values[path] = result;
 }
 
@@ -67,25 +76,36 @@ static void excuse(struct history *h, int value)
 		h->excuses[h->n_excuses++] = value;
 }
 
+/*
+ * Whether the other end has what must not be lost. dom0 has everything that was agreed;
+ * the VM has it too, but need not keep what came from a dom0 that has forgotten it.
+ */
+static bool is_held(const struct history *h, enum side holder, int value)
+{
+	const struct side_history *theirs = &h->of[holder];
+
+	if (h->of[!holder].operated)
+		return false;
+	if (theirs->operated)
+		return theirs->last == value;
+	return h->agreed == value && (holder == DOM0 || h->vms);
+}
+
 void oracle_crashed(struct world *w, enum side side)
 {
-	const struct end *other = &w->ends[!side];
-
 	for (int i = 0; i < names_count(); i++) {
+		const int held = w->ends[!side].values[i];
 		struct history *h = &w->histories[i];
-		struct side_history *lost = &h->of[side], *kept = &h->of[!side];
-		const bool others = kept->operated && kept->last == other->values[i];
+		struct side_history *lost = &h->of[side];
 
-		if (path_is_directory(i))
+		if (path_is_directory(i) || is_held(h, !side, held))
 			continue;
-		if (!lost->operated && (side == VM || others))
-			continue;
-		excuse(h, other->values[i]);
+		excuse(h, held);
 		excuse(h, h->agreed);
 		if (side == DOM0)
 			excuse(h, VALUE_ABSENT);
-		if (lost->operated)
-			excuse(h, lost->last);
+		for (int n = 0; n < lost->n_results; n++)
+			excuse(h, lost->results[n]);
 		memset(lost, 0, sizeof(*lost));
 	}
 }

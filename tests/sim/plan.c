@@ -170,12 +170,32 @@ static void set_survivors(struct plan *p, struct action *a)
 	a->m = chance(p, 50) ? 0xffff : (uint16_t)below(p, 400);
 }
 
+/* A link that is cut at once kills legacy peers, and such a run shows nothing more. */
+static void connect_link(struct plan *p)
+{
+	const bool legacy = p->config->kinds[DOM0] == KIND_LEGACY ||
+			    p->config->kinds[VM] == KIND_LEGACY;
+
+	add(p, ACT_CONNECT, 0);
+	if (!legacy || !p->faults || chance(p, 10))
+		return;
+	for (int i = 0; i < 2; i++) {
+		add(p, ACT_TURN, VM);
+		add(p, ACT_DELIVER, DOM0)->n = 4095;
+		add(p, ACT_TURN, DOM0);
+		add(p, ACT_DELIVER, VM)->n = 4095;
+	}
+}
+
 static void fault(struct plan *p)
 {
-	const unsigned faults = p->config->faults, which = 1u << below(p, 4);
 	struct action *a;
+	unsigned which;
 
-	switch (faults & which) {
+	do
+		which = 1u << below(p, 4);
+	while (!(p->config->faults & which));
+	switch (which) {
 	case FAULT_LOSS:
 		set_survivors(p, add(p, ACT_CUT, 0));
 		break;
@@ -215,11 +235,11 @@ unsigned plan(const struct config *c, uint64_t seed, struct action *actions)
 	start = chance(&p, 60) ? 0 : below(&p, p.wanted);
 	for (unsigned i = 0; i < p.wanted && p.n < ACTIONS - 20; i++) {
 		if (i == start)
-			add(&p, ACT_CONNECT, 0);
+			connect_link(&p);
 		if (below(&p, 1000) < p.faults)
 			fault(&p);
 		else if (p.faults && chance(&p, 5))
-			add(&p, ACT_CONNECT, 0);
+			connect_link(&p);
 		else if (chance(&p, p.busy))
 			client_action(&p);
 		else

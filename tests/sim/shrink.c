@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Makes a failing list of actions short: leaves out runs of actions, long ones first, as
- * long as one of the same verdicts remains; then makes what is left plain.
+ * long as one of the same verdicts remains, and for the same reason if somebody has died;
+ * then makes what is left plain.
  */
 #include <string.h>
 
 #include "tests/sim/sim.h"
 
 static struct world scratch;
+static const char *exits[2];
 
 static bool still_fails(const struct config *c, const struct action *actions, unsigned n,
 			unsigned verdicts)
 {
 	world_run(&scratch, c, actions, n, false);
+	if (verdicts == 1u << EXITED &&
+	    (scratch.exits[0] != exits[0] || scratch.exits[1] != exits[1]))
+		return false;
 	return scratch.verdicts & verdicts;
 }
 
@@ -55,10 +60,12 @@ static void simplify(const struct config *c, struct action *actions, unsigned n,
 }
 
 unsigned shrink(const struct config *c, struct action *actions, unsigned n,
-		unsigned verdicts)
+		const struct world *failed, unsigned verdicts)
 {
 	unsigned before;
 
+	exits[0] = failed->exits[0];
+	exits[1] = failed->exits[1];
 	do {
 		before = n;
 		for (unsigned length = n / 2; length > 0; length /= 2)

@@ -13,7 +13,7 @@
 #include "tests/sim/sim.h"
 
 #ifdef __SANITIZE_ADDRESS__
-#define SEEDS_DIVISOR 10
+#define SEEDS_DIVISOR 20
 #else
 #define SEEDS_DIVISOR 1
 #endif
@@ -27,7 +27,7 @@
  */
 static const struct config configs[] = {
 	/* clang-format off */
-	{"new:new",              {KIND_NEW, KIND_NEW}, 0, 0, 0},
+	{"new:new",              {KIND_NEW, KIND_NEW}, 0, 80000, 1u << STALE},
 	{"new:new+loss",         {KIND_NEW, KIND_NEW}, FAULT_LOSS, 0, 0},
 	{"new:new+crash",        {KIND_NEW, KIND_NEW}, FAULT_CRASH, 0, 0},
 	{"new:new+memory",       {KIND_NEW, KIND_NEW}, FAULT_MEMORY, 0, 0},
@@ -37,12 +37,28 @@ static const struct config configs[] = {
 	{"new:legacy+loss",      {KIND_NEW, KIND_LEGACY}, FAULT_LOSS, 0, 0},
 	{"legacy:new",           {KIND_LEGACY, KIND_NEW}, 0, 0, 0},
 	{"legacy:new+loss",      {KIND_LEGACY, KIND_NEW}, FAULT_LOSS, 0, 0},
-	{"new:strict",           {KIND_NEW, KIND_STRICT}, 0, 0, 0},
-	{"legacy:legacy",        {KIND_LEGACY, KIND_LEGACY}, 0, 0, NOT},
-	{"legacy:legacy+loss",   {KIND_LEGACY, KIND_LEGACY}, FAULT_LOSS, 0, NOT},
+	{"new:strict",           {KIND_NEW, KIND_STRICT}, 0, 50000, 1u << STALE},
+	{"legacy:legacy",        {KIND_LEGACY, KIND_LEGACY}, 0, 20000, NOT},
+	{"legacy:legacy+loss",   {KIND_LEGACY, KIND_LEGACY}, FAULT_LOSS, 20000, NOT},
 	/* clang-format on */
 };
 #define CONFIGS (sizeof(configs) / sizeof(configs[0]))
+
+/*
+ * Deaths of a legacy peer that its other end cannot prevent. They are counted, and end
+ * the run without a verdict.
+ */
+static const struct residual {
+	const char *config; /* with and without link loss, if it does not say */
+	const char *why;
+} residuals[] = {
+	/* It has filled its ring with its own writes, faster than anybody could read. */
+	{"new:legacy", "no room for the answer to RM"},
+	{"legacy:new", "no room for the answer to RM"},
+	/* It is the cut itself that kills. */
+	{"new:legacy+loss", "hangs for good: the first dump broke off"},
+	{"legacy:new+loss", "the link ended before MULTIREAD"},
+};
 
 /* Why legacy ends died, and how often. */
 #define REASONS 24
@@ -70,6 +86,16 @@ const struct config *config_find(const char *name)
 	return NULL;
 }
 
+bool is_residual(const struct config *c, const char *why)
+{
+	for (size_t i = 0; i < sizeof(residuals) / sizeof(residuals[0]); i++)
+		if (strncmp(c->name, residuals[i].config, strlen(residuals[i].config)) ==
+			    0 &&
+		    strcmp(why, residuals[i].why) == 0)
+			return true;
+	return false;
+}
+
 static double now(void)
 {
 	struct timespec t;
@@ -94,7 +120,7 @@ static void count_exit(struct tally *t, enum side side, const char *why)
 
 static void show_shrunk(const struct config *c, unsigned n, unsigned verdicts)
 {
-	n = shrink(c, actions, n, verdicts);
+	n = shrink(c, actions, n, &world, verdicts);
 	printf("shrunk to %u actions:\n", n);
 	world_run(&world, c, actions, n, true);
 }
@@ -122,8 +148,9 @@ static void show_tally(const struct config *c, const struct tally *t)
 			printf(" %s %u", verdict_names[v], t->verdicts[v]);
 	printf("\n");
 	for (int i = 0; i < REASONS && t->reasons[i].why; i++)
-		printf("    %6u %s: %s\n", t->reasons[i].times,
-		       t->reasons[i].side ? "VM" : "dom0", t->reasons[i].why);
+		printf("    %6u deaths of %s: %s%s\n", t->reasons[i].times,
+		       t->reasons[i].side ? "the VM" : "dom0", t->reasons[i].why,
+		       is_residual(c, t->reasons[i].why) ? " (cannot be avoided)" : "");
 	fflush(stdout);
 }
 
@@ -146,7 +173,8 @@ static bool run_seeds(const struct config *c, uint64_t first, uint64_t last,
 	return t.bad == 0;
 }
 
-static int run_one(const struct config *c, uint64_t seed, bool trace, bool shrinks)
+static int run_one(const struct config *c, uint64_t seed, bool trace, bool shrinks,
+		   unsigned only)
 {
 	const unsigned n = plan(c, seed, actions);
 	unsigned verdicts;
@@ -155,8 +183,8 @@ static int run_one(const struct config *c, uint64_t seed, bool trace, bool shrin
 	verdicts = world.verdicts & ~c->tolerated;
 	printf("%s seed %llu, %u actions: %s\n", c->name, (unsigned long long)seed, n,
 	       world.verdicts ? world.text : "fine");
-	if (verdicts && shrinks)
-		show_shrunk(c, n, verdicts & -verdicts);
+	if (verdicts & only && shrinks)
+		show_shrunk(c, n, verdicts & only);
 	return verdicts ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -232,7 +260,8 @@ int main(int argc, char **argv)
 			return usage();
 	}
 	if (one)
-		return run_one(config ? config : &configs[0], first, trace, shrinks);
+		return run_one(config ? config : &configs[0], first, trace, shrinks,
+			       only);
 	if (last == 0)
 		return optind == argc && !config ? check() : usage();
 	for (size_t i = 0; i < CONFIGS; i++)

@@ -89,7 +89,7 @@ enum verdict {
 	STALE,    /* an entry is as a change left it that the later one had seen */
 	EVENT,    /* a watcher missed an event or got one too many */
 	SILENT,   /* the namespace changed without any event */
-	COUNTER,  /* an account differs from a recount */
+	COUNTER,  /* an account differs from a recount, or a quota is exceeded */
 	FAILURE,  /* the core gave the link up without a fault */
 	EXITED,   /* a legacy or strict peer is dead */
 	STUCK,    /* no quiescence, or a request without an answer */
@@ -112,17 +112,21 @@ unsigned plan(const struct config *c, uint64_t seed, struct action *actions);
 
 /* ---- oracle.c: what must be true at the end ---- */
 
+#define EXCUSES 64
+
 struct side_history {
 	bool operated;   /* has changed it since the ends were last equal */
 	bool superseded; /* the other side changed it later, knowing this change */
 	bool maybe_gone; /* has then removed a directory above, without having it */
 	int last;
-};
 
-#define EXCUSES 24
+	int results[EXCUSES / 4]; /* of all its changes, while a crash is possible */
+	int n_results;
+};
 
 struct history {
 	int agreed; /* when the ends were last equal */
+	bool vms;   /* and a client of the VM had written it */
 	struct side_history of[2];
 	int excuses[EXCUSES]; /* states that a crash has made legal */
 	int n_excuses;
@@ -184,6 +188,7 @@ struct new_end {
 	int directory;       /* being removed, or -1 */
 	bool present[PATHS]; /* when that began */
 	bool was_serving;
+	struct client *running; /* whose requests are being served */
 	bool faulted; /* something was injected that excuses the end of the link */
 	unsigned starve;
 };
@@ -221,6 +226,7 @@ struct end {
 void client_open(struct client *c, struct end *e);
 void client_close(struct client *c);
 void client_request(struct client *c, const struct action *a);
+void client_run(struct client *c);
 void client_observe(struct client *c);
 void client_settle(struct client *c);
 void client_expect(struct client *c, int path);
@@ -273,8 +279,11 @@ extern bool alloc_has_starved;
 /* ---- shrink.c and scenarios.c ---- */
 
 unsigned shrink(const struct config *c, struct action *actions, unsigned n,
-		unsigned verdicts);
+		const struct world *failed, unsigned verdicts);
 unsigned scenarios_run(unsigned *passed);
 const struct config *config_find(const char *name);
+
+/* Whether a legacy peer's death for this reason cannot be avoided; a table in sim.c. */
+bool is_residual(const struct config *c, const char *why);
 
 #endif

@@ -176,7 +176,8 @@ void end_die(struct end *e, const char *why)
 	if (e->attached)
 		link_close(e);
 	e->attached = false;
-	world_judge(e->world, EXITED, "%s: %s", e->side ? "VM" : "dom0", why);
+	if (!is_residual(e->world->config, why))
+		world_judge(e->world, EXITED, "%s: %s", e->side ? "VM" : "dom0", why);
 }
 
 /* ---- actions ---- */
@@ -201,7 +202,7 @@ static void crash(struct world *w, const struct action *a)
 
 static void squeeze(struct end *e)
 {
-	if (e->kind != KIND_NEW)
+	if (e->kind != KIND_NEW || e->new.domain.replica.changes.paths.used > 6)
 		return;
 	e->new.domain.replica.changes.paths.limit = 6;
 	e->new.domain.replica.changes.unanswered.limit = 4;
