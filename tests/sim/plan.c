@@ -22,6 +22,7 @@ struct plan {
 	unsigned dom0;        /* in percent: requests that are dom0's */
 	unsigned removals;    /* in percent, of changes */
 	unsigned faults;      /* per thousand actions */
+	bool is_down;         /* the link, or it may be */
 	int value;
 };
 
@@ -83,9 +84,9 @@ static void request(struct plan *p, unsigned side, unsigned client, enum qdb_msg
 		add(p, ACT_TURN, side);
 }
 
-static void delivery(struct plan *p)
+static void delivery(struct plan *p, unsigned side)
 {
-	struct action *a = add(p, ACT_DELIVER, below(p, 2));
+	struct action *a = add(p, ACT_DELIVER, side);
 	const unsigned how = below(p, 10);
 
 	if (how < 2)
@@ -96,12 +97,25 @@ static void delivery(struct plan *p)
 		add(p, ACT_TURN, a->side);
 }
 
+/* Everybody takes and gives everything; 4095 as end_legacy.c has it. */
+static void round_trip(struct plan *p)
+{
+	add(p, ACT_TURN, VM);
+	add(p, ACT_DELIVER, DOM0)->n = 4095;
+	add(p, ACT_TURN, DOM0);
+	add(p, ACT_DELIVER, VM)->n = 4095;
+}
+
 static void movement(struct plan *p)
 {
-	if (chance(p, 40))
+	const unsigned what = below(p, 100);
+
+	if (what < 5)
+		round_trip(p);
+	else if (what < 40)
 		add(p, ACT_TURN, below(p, 2));
 	else
-		delivery(p);
+		delivery(p, below(p, 2));
 }
 
 /* What programs do with a list: empty it, fill it, touch the base. */
@@ -170,21 +184,26 @@ static void set_survivors(struct plan *p, struct action *a)
 	a->m = chance(p, 50) ? 0xffff : (uint16_t)below(p, 400);
 }
 
-/* A link that is cut at once kills legacy peers, and such a run shows nothing more. */
+/*
+ * Mostly up to the end of the dump, at least of a small one: a lottery hardly ever gets
+ * that far before the next fault, and one during the dump kills a legacy peer.
+ */
 static void connect_link(struct plan *p)
 {
 	const bool legacy = p->config->kinds[DOM0] == KIND_LEGACY ||
 			    p->config->kinds[VM] == KIND_LEGACY;
 
-	add(p, ACT_CONNECT, 0);
-	if (!legacy || !p->faults || chance(p, 10))
-		return;
-	for (int i = 0; i < 2; i++) {
-		add(p, ACT_TURN, VM);
-		add(p, ACT_DELIVER, DOM0)->n = 4095;
-		add(p, ACT_TURN, DOM0);
-		add(p, ACT_DELIVER, VM)->n = 4095;
+	if (p->faults) {
+		delivery(p, DOM0);
+		delivery(p, VM);
 	}
+	p->is_down = chance(p, 10);
+	add(p, ACT_CONNECT, 0);
+	if (!chance(p, p->faults && legacy ? 90 : 60))
+		return;
+	round_trip(p);
+	if (chance(p, 80))
+		round_trip(p);
 }
 
 static void fault(struct plan *p)
@@ -192,6 +211,7 @@ static void fault(struct plan *p)
 	struct action *a;
 	unsigned which;
 
+	p->is_down = true;
 	do
 		which = 1u << below(p, 4);
 	while (!(p->config->faults & which));
@@ -214,14 +234,14 @@ static void fault(struct plan *p)
 
 static void choose_character(struct plan *p)
 {
-	p->wanted = 8 + below(p, 150);
+	p->wanted = 8 + below(p, chance(p, 80) ? 100 : 300);
 	p->entries = chance(p, 50) ? 1 + below(p, 4) : KNOWN_ENTRIES;
 	p->directories = 1 + below(p, KNOWN_PATHS - KNOWN_ENTRIES);
 	p->busy = 20 + below(p, 60);
 	p->eager = below(p, 101);
 	p->dom0 = chance(p, 70) ? 50 : below(p, 101);
 	p->removals = 10 + below(p, 50);
-	p->faults = p->config->faults ? 20 + below(p, 120) : 0;
+	p->faults = p->config->faults ? 10 + below(p, 50) : 0;
 	p->value = 1;
 }
 
@@ -238,7 +258,7 @@ unsigned plan(const struct config *c, uint64_t seed, struct action *actions)
 			connect_link(&p);
 		if (below(&p, 1000) < p.faults)
 			fault(&p);
-		else if (p.faults && chance(&p, 5))
+		else if (p.is_down && chance(&p, 8))
 			connect_link(&p);
 		else if (chance(&p, p.busy))
 			client_action(&p);
