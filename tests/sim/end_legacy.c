@@ -272,6 +272,8 @@ static void disconnected(struct end *e)
 	struct legacy_end *l = &e->legacy;
 
 	world_trace(e->world, "    %s: the link has ended\n", e->side ? "VM" : "dom0");
+	if (e->side == VM)
+		oracle_cut_off(e->world, VM);
 	e->attached = false;
 	l->out_len = 0;
 	link_close(e);

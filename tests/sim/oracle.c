@@ -7,7 +7,8 @@
  * entry while it knew that change, unless links were lost: then dom0's may win.
  *
  * A crash without state makes more states legal for the entries that the crashed end has
- * changed since: its changes may be lost, or not.
+ * changed since: its changes may be lost, or not. So does the end of a link for those
+ * that a legacy VM has changed.
  */
 #include <string.h>
 
@@ -41,7 +42,7 @@ static void operated(struct world *w, enum side side, int path, int result)
 	ours->operated = true;
 	ours->superseded = ours->maybe_gone = false;
 	ours->last = result;
-	if (w->config->faults & FAULT_CRASH && ours->n_results < EXCUSES / 4)
+	if (ours->n_results < EXCUSES / 4)
 		ours->results[ours->n_results++] = result;
 	w->ends[side].values[path] = result;
 }
@@ -107,6 +108,25 @@ void oracle_crashed(struct world *w, enum side side)
 		for (int n = 0; n < lost->n_results; n++)
 			excuse(h, lost->results[n]);
 		memset(lost, 0, sizeof(*lost));
+	}
+}
+
+/*
+ * A legacy VM never says again what it said to a link that is gone, and nobody else
+ * knows.
+ */
+void oracle_cut_off(struct world *w, enum side side)
+{
+	for (int i = 0; i < names_count(); i++) {
+		struct history *h = &w->histories[i];
+		const struct side_history *ours = &h->of[side], *theirs = &h->of[!side];
+
+		if (!ours->operated)
+			continue;
+		excuse(h, w->ends[!side].values[i]);
+		excuse(h, theirs->operated ? theirs->last : h->agreed);
+		for (int n = 0; n < ours->n_results; n++)
+			excuse(h, ours->results[n]);
 	}
 }
 

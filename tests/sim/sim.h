@@ -120,7 +120,7 @@ struct side_history {
 	bool maybe_gone; /* has then removed a directory above, without having it */
 	int last;
 
-	int results[EXCUSES / 4]; /* of all its changes, while a crash is possible */
+	int results[EXCUSES / 4]; /* of all its changes, in case of a crash */
 	int n_results;
 };
 
@@ -139,6 +139,7 @@ void oracle_begin(struct world *w);
 void oracle_wrote(struct world *w, enum side side, int path, int value);
 void oracle_removed(struct world *w, enum side side, int path);
 void oracle_crashed(struct world *w, enum side side);
+void oracle_cut_off(struct world *w, enum side side);
 void oracle_after_step(struct world *w);
 void oracle_at_end(struct world *w);
 
