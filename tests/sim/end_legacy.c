@@ -272,7 +272,7 @@ static void disconnected(struct end *e)
 	struct legacy_end *l = &e->legacy;
 
 	world_trace(e->world, "    %s: the link has ended\n", e->side ? "VM" : "dom0");
-	if (e->side == VM)
+	if (e->side == VM && world_peer(e)->kind == KIND_NEW)
 		oracle_cut_off(e->world, VM);
 	e->attached = false;
 	l->out_len = 0;

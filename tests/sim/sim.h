@@ -119,7 +119,6 @@ struct side_history {
 	bool superseded; /* the other side changed it later, knowing this change */
 	bool maybe_gone; /* has then removed a directory above, without having it */
 	int last;
-
 	int results[EXCUSES / 4]; /* of all its changes, in case of a crash */
 	int n_results;
 };
