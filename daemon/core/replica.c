@@ -253,11 +253,16 @@ static void end_dump(struct replica *r)
 static void take_dump_entry(struct replica *r, const struct message *m)
 {
 	struct entry *e;
+	int result = -EINVAL;
 
 	if (changes_cover(&r->changes, m->path, m->path_len))
 		return;
-	if (m->fault != MESSAGE_FINE ||
-	    domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len) < 0)
+	if (m->fault == MESSAGE_FINE)
+		result = domain_apply_write(r->domain, m->path, m->path_len, m->data,
+					    m->data_len);
+	if (result == -ENOMEM)
+		sending_fail(r, "no memory for an entry of the dump");
+	else if (result < 0)
 		r->refused++;
 	e = namespace_find(&r->domain->entries, m->path, m->path_len);
 	if (e)
@@ -290,11 +295,21 @@ static bool ours_stands(const struct entry *e, void *context)
 	return changes_cover(&r->changes, e->path, e->node.path_len);
 }
 
+/*
+ * What there is no memory for is not answered, so it will come again. What dom0 refuses
+ * otherwise it answers with ERROR, and then with the state that stands.
+ */
 static void answer(struct replica *r, const struct message *m, int result)
 {
+	if (result == -ENOMEM) {
+		sending_fail(r, "no memory for a change of the peer's");
+		return;
+	}
 	r->processed++;
 	if (result < 0)
 		r->refused++;
+	if (result == -EDQUOT && r->role == REPLICA_DOM0)
+		sending_owe(r, m->path, m->path_len);
 	sending_say(r, result < 0 ? QDB_RESP_ERROR : QDB_RESP_OK, m->path, m->path_len);
 }
 

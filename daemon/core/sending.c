@@ -170,7 +170,7 @@ static bool dump_will_tell(const struct replica *r, const char *path, size_t len
 	       (r->cursor_len == 0 || path_order(path, len, &at) < 0);
 }
 
-static void owe(struct replica *r, const char *path, size_t len)
+void sending_owe(struct replica *r, const char *path, size_t len)
 {
 	if (!dump_will_tell(r, path, len) && changes_owe(&r->changes, path, len) < 0)
 		sending_overrun(r);
@@ -182,7 +182,7 @@ static void owe_each_entry(struct replica *r, const char *path, size_t len)
 	struct entry *e = namespace_first(&r->domain->entries, path, len);
 
 	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e))
-		owe(r, e->path, e->node.path_len);
+		sending_owe(r, e->path, e->node.path_len);
 }
 
 void replica_forward_write(struct replica *r, const char *path, size_t len,
@@ -193,7 +193,7 @@ void replica_forward_write(struct replica *r, const char *path, size_t len,
 	if (is_prompt(r, QDB_CMD_WRITE) &&
 	    send_operation(r, QDB_CMD_WRITE, path, len, value, value_len) == 0)
 		return;
-	owe(r, path, len);
+	sending_owe(r, path, len);
 }
 
 void replica_forward_remove(struct replica *r, const char *path, size_t len)
@@ -205,11 +205,20 @@ void replica_forward_remove(struct replica *r, const char *path, size_t len)
 	if (r->role == REPLICA_DOM0 && r->state == REPLICA_DUMPING)
 		owe_each_entry(r, path, len);
 	else
-		owe(r, path, len);
+		sending_owe(r, path, len);
 }
 
 /* ---- the dump ---- */
 
+static void end_dump(struct replica *r)
+{
+	if (outq_add(&r->out, QDB_RESP_MULTIREAD, "", 0, NULL, 0) < 0)
+		return;
+	r->state = REPLICA_LIVE;
+	r->served_legacy |= r->peer_is_legacy;
+}
+
+/* What finds no room or no memory is tried again in the next call. */
 static void send_dump(struct replica *r)
 {
 	struct entry *e;
@@ -217,9 +226,7 @@ static void send_dump(struct replica *r)
 	while (outq_used(&r->out) < DUMP_PIECE) {
 		e = namespace_before(&r->domain->entries, r->cursor, r->cursor_len);
 		if (!e) {
-			sending_say(r, QDB_RESP_MULTIREAD, "", 0);
-			r->state = REPLICA_LIVE;
-			r->served_legacy |= r->peer_is_legacy;
+			end_dump(r);
 			return;
 		}
 		if (outq_add(&r->out, QDB_RESP_MULTIREAD, e->path, e->node.path_len,

@@ -11,6 +11,9 @@ void sending_fail(struct replica *r, const char *why);
 /* Queues a message without data that is not an operation. */
 void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t len);
 
+/* The peer shall get the state of this path, as after a change of ours. */
+void sending_owe(struct replica *r, const char *path, size_t len);
+
 /* Makes a legacy VM forget what it holds. */
 void sending_emptying(struct replica *r);
 

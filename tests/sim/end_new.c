@@ -133,8 +133,7 @@ static void check_quotas(struct end *e)
 
 	if (r->changes.paths.used > r->changes.paths.limit)
 		world_judge(e->world, COUNTER, "more changes than the quota");
-	if (outq_used(&r->operations) > r->operations.limit ||
-	    outq_used(&r->dump) > r->dump.limit)
+	if (outq_used(&r->out) > r->out.limit)
 		world_judge(e->world, COUNTER, "more backlog than the quota");
 }
 
@@ -163,12 +162,15 @@ static void settle(struct end *e)
 
 /* ---- its life ---- */
 
+/* No two daemons have the same number. */
+static uint64_t incarnations;
+
 static void start(struct end *e)
 {
 	struct new_end *n = &e->new;
 
 	memset(n, 0, sizeof(*n));
-	domain_init(&n->domain, e->side == DOM0 ? REPLICA_DOM0 : REPLICA_VM);
+	domain_init(&n->domain, e->side == DOM0 ? REPLICA_DOM0 : REPLICA_VM, ++incarnations);
 	n->directory = -1;
 	n->was_serving = n->domain.serving;
 	watcher_init(&n->observer, on_change);
@@ -327,8 +329,7 @@ static bool is_quiet(struct end *e)
 	return e->attached && n->domain.replica.state == REPLICA_LIVE &&
 	       !changes_next(&n->domain.replica.changes) &&
 	       changes_in_flight(&n->domain.replica.changes) == 0 &&
-	       outq_used(&n->domain.replica.dump) == 0 &&
-	       outq_used(&n->domain.replica.operations) == 0;
+	       outq_used(&n->domain.replica.out) == 0;
 }
 
 const struct end_class end_new = {

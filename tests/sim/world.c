@@ -202,11 +202,11 @@ static void crash(struct world *w, const struct action *a)
 
 static void squeeze(struct end *e)
 {
-	if (e->kind != KIND_NEW || e->new.domain.replica.changes.paths.used > 6)
+	if (e->kind != KIND_NEW || e->new.domain.replica.changes.paths.used > 38)
 		return;
-	e->new.domain.replica.changes.paths.limit = 6;
+	e->new.domain.replica.changes.paths.limit = 38;
 	e->new.domain.replica.changes.unanswered.limit = 4;
-	e->new.domain.replica.operations.limit = 20000;
+	e->new.domain.replica.out.limit = 20000;
 	e->new.faulted = true;
 }
 

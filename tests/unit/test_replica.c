@@ -680,7 +680,7 @@ START_TEST(a_full_namespace_is_told_to_the_peer)
 	dom0.entries.entries.limit = 1;
 	say(&dom0, QDB_CMD_WRITE, "/a", "1");
 	say(&dom0, QDB_CMD_WRITE, "/b", "1");
-	ck_assert_str_eq(hear(&dom0), "OK /a; ERROR /b");
+	ck_assert_str_eq(hear(&dom0), "OK /a; ERROR /b; WRITE /b=-; RM /b");
 	ck_assert_uint_eq(dom0.replica.refused, 1);
 }
 END_TEST
