@@ -10,11 +10,6 @@
 /* Paths that only changes_send() may add: see changes_prepare(). */
 #define RESERVED_PATHS 32
 
-struct operation {
-	TAILQ_ENTRY(operation) next;
-	struct changed_path *on;
-};
-
 static struct changed_path *to_changed(struct path_node *node)
 {
 	return pathmap_object(node, struct changed_path, node);
@@ -22,18 +17,28 @@ static struct changed_path *to_changed(struct path_node *node)
 
 void changes_init(struct changes *c)
 {
+	memset(c, 0, sizeof(*c));
 	pathmap_init(&c->map);
-	TAILQ_INIT(&c->queue);
+	TAILQ_INIT(&c->owed);
 	TAILQ_INIT(&c->in_flight);
 	account_init(&c->paths, QUOTA_CHANGES);
 	account_init(&c->unanswered, QUOTA_UNANSWERED);
-	c->owed = 0;
-	c->spare = NULL;
 }
+
+/* ---- paths ---- */
 
 static struct changed_path *allocate(void)
 {
 	return malloc(sizeof(struct changed_path) + QDB_MAX_PATH);
+}
+
+int changes_prepare(struct changes *c)
+{
+	if (account_room(&c->paths) <= RESERVED_PATHS)
+		return -EDQUOT;
+	if (!c->spare)
+		c->spare = allocate();
+	return c->spare ? 0 : -ENOMEM;
 }
 
 static struct changed_path *allocate_or_spare(struct changes *c)
@@ -47,25 +52,12 @@ static struct changed_path *allocate_or_spare(struct changes *c)
 	return p;
 }
 
-int changes_prepare(struct changes *c)
+static int add_path(struct changes *c, const char *path, size_t len,
+		    struct changed_path **ret)
 {
-	if (account_room(&c->paths) <= RESERVED_PATHS)
-		return -EDQUOT;
-	if (!c->spare)
-		c->spare = allocate();
-	return c->spare ? 0 : -ENOMEM;
-}
+	struct changed_path *p;
+	int r = account_charge(&c->paths, 1);
 
-static int get_changed(struct changes *c, const char *path, size_t len,
-		       struct changed_path **ret)
-{
-	struct changed_path *p = to_changed(pathmap_find(&c->map, path, len));
-	int r;
-
-	*ret = p;
-	if (p)
-		return 0;
-	r = account_charge(&c->paths, 1);
 	if (r < 0)
 		return r;
 	p = allocate_or_spare(c);
@@ -73,21 +65,24 @@ static int get_changed(struct changes *c, const char *path, size_t len,
 		account_release(&c->paths, 1);
 		return -ENOMEM;
 	}
+	memset(p, 0, sizeof(*p));
 	memcpy(p->path, path, len);
 	p->path[len] = '\0';
 	p->node.path = p->path;
 	p->node.path_len = len;
-	p->unanswered = 0;
-	p->owed = false;
-	p->is_ours = false;
 	pathmap_insert(&c->map, &p->node);
 	*ret = p;
 	return 0;
 }
 
+static struct changed_path *find(struct changes *c, const char *path, size_t len)
+{
+	return to_changed(pathmap_find(&c->map, path, len));
+}
+
 static void drop_if_confirmed(struct changes *c, struct changed_path *p)
 {
-	if (p->owed || p->unanswered > 0)
+	if (p->owed || p->in_flight)
 		return;
 	pathmap_remove(&c->map, &p->node);
 	account_release(&c->paths, 1);
@@ -96,62 +91,66 @@ static void drop_if_confirmed(struct changes *c, struct changed_path *p)
 
 static void set_owed(struct changes *c, struct changed_path *p, bool owed)
 {
-	if (p->owed)
-		TAILQ_REMOVE(&c->queue, p, in_queue);
-	if (owed)
-		TAILQ_INSERT_TAIL(&c->queue, p, in_queue);
-	c->owed += (size_t)owed - (size_t)p->owed;
+	if (p->owed) {
+		TAILQ_REMOVE(&c->owed, p, by_change);
+		c->n_owed--;
+	}
+	if (owed) {
+		TAILQ_INSERT_TAIL(&c->owed, p, by_change);
+		c->n_owed++;
+	}
 	p->owed = owed;
 }
 
-/* Nothing below this path is owed any more, nor ours. */
+static void set_in_flight(struct changes *c, struct changed_path *p, uint64_t operation)
+{
+	if (p->in_flight)
+		TAILQ_REMOVE(&c->in_flight, p, by_operation);
+	p->in_flight = operation > 0;
+	p->operation = operation;
+	if (p->in_flight)
+		TAILQ_INSERT_TAIL(&c->in_flight, p, by_operation);
+}
+
+static void disown(struct changes *c, struct changed_path *p)
+{
+	set_owed(c, p, false);
+	p->is_ours = false;
+	drop_if_confirmed(c, p);
+}
+
 static void disown_below(struct changes *c, const char *path, size_t len)
 {
 	struct path_node *node = pathmap_first(&c->map, path, len), *next;
 
 	for (; node && path_begins_with(node, path, len); node = next) {
-		struct changed_path *p = to_changed(node);
-
 		next = pathmap_next(node);
-		set_owed(c, p, false);
-		p->is_ours = false;
-		drop_if_confirmed(c, p);
+		disown(c, to_changed(node));
 	}
-}
-
-static void drop_oldest(struct changes *c)
-{
-	struct operation *op = TAILQ_FIRST(&c->in_flight);
-
-	TAILQ_REMOVE(&c->in_flight, op, next);
-	account_release(&c->unanswered, 1);
-	op->on->unanswered--;
-	drop_if_confirmed(c, op->on);
-	free(op);
 }
 
 void changes_clear(struct changes *c)
 {
-	while (!TAILQ_EMPTY(&c->in_flight))
-		drop_oldest(c);
+	changes_confirm(c, changes_in_flight(c));
 	disown_below(c, "", 0);
 	free(c->spare);
 	c->spare = NULL;
 }
 
+/* ---- owing and sending ---- */
+
 int changes_owe(struct changes *c, const char *path, size_t len)
 {
-	struct changed_path *p;
+	struct changed_path *p = find(c, path, len);
 	int r;
 
-	if (path[len - 1] == '/')
-		disown_below(c, path, len);
-	if (account_room(&c->paths) <= RESERVED_PATHS &&
-	    !pathmap_find(&c->map, path, len))
-		return -EDQUOT;
-	r = get_changed(c, path, len, &p);
-	if (r < 0)
-		return r;
+	if (!p) {
+		if (account_room(&c->paths) <= RESERVED_PATHS)
+			return -EDQUOT;
+		r = add_path(c, path, len, &p);
+		if (r < 0)
+			return r;
+	}
 	set_owed(c, p, true);
 	p->is_ours = true;
 	return 0;
@@ -159,111 +158,103 @@ int changes_owe(struct changes *c, const char *path, size_t len)
 
 const struct changed_path *changes_next(const struct changes *c)
 {
-	return TAILQ_FIRST(&c->queue);
+	return TAILQ_FIRST(&c->owed);
+}
+
+static void mark_sent(struct changes *c, struct changed_path *p)
+{
+	set_owed(c, p, false);
+	set_in_flight(c, p, c->answered + c->unanswered.used);
+	p->is_ours = true;
 }
 
 int changes_send(struct changes *c, const char *path, size_t len)
 {
-	struct changed_path *p;
-	struct operation *op;
+	struct changed_path *p = find(c, path, len);
 	int r;
 
 	r = account_charge(&c->unanswered, 1);
 	if (r < 0)
 		return r;
-	op = malloc(sizeof(*op));
-	r = op ? get_changed(c, path, len, &p) : -ENOMEM;
-	if (r < 0) {
-		free(op);
-		account_release(&c->unanswered, 1);
-		return r;
+	if (!p) {
+		r = add_path(c, path, len, &p);
+		if (r < 0) {
+			account_release(&c->unanswered, 1);
+			return r;
+		}
 	}
-	op->on = p;
-	p->unanswered++;
-	TAILQ_INSERT_TAIL(&c->in_flight, op, next);
-	set_owed(c, p, false);
-	p->is_ours = true;
+	mark_sent(c, p);
 	return 0;
 }
 
-bool changes_answered(struct changes *c, const char *path, size_t len)
+void changes_sent_too(struct changes *c, const char *path, size_t len)
 {
-	struct operation *op = TAILQ_FIRST(&c->in_flight);
+	struct changed_path *p = find(c, path, len);
 
-	if (!op || op->on->node.path_len != len || memcmp(op->on->path, path, len) != 0)
-		return false;
-	drop_oldest(c);
-	return true;
+	if (p)
+		mark_sent(c, p);
 }
 
-void changes_forget_oldest(struct changes *c, size_t n)
+/* ---- what the peer has, and what it has not ---- */
+
+size_t changes_confirm(struct changes *c, size_t n)
 {
-	while (n-- > 0 && !TAILQ_EMPTY(&c->in_flight))
-		drop_oldest(c);
+	struct changed_path *p;
+
+	if (n > changes_in_flight(c))
+		n = changes_in_flight(c);
+	account_release(&c->unanswered, n);
+	c->answered += n;
+	while ((p = TAILQ_FIRST(&c->in_flight)) && p->operation <= c->answered) {
+		set_in_flight(c, p, 0);
+		drop_if_confirmed(c, p);
+	}
+	return n;
 }
 
 void changes_owe_again(struct changes *c)
 {
-	struct operation *op;
+	struct changed_path *p;
 
-	TAILQ_FOREACH_REVERSE(op, &c->in_flight, operation_list, next)
+	TAILQ_FOREACH_REVERSE(p, &c->in_flight, changed_path_list, by_operation)
 	{
-		struct changed_path *p = op->on;
+		const bool is_directory = p->path[p->node.path_len - 1] == '/';
 
-		if (!p->is_ours || p->owed)
+		if (!p->is_ours || p->owed || is_directory)
 			continue;
-		TAILQ_INSERT_HEAD(&c->queue, p, in_queue);
+		TAILQ_INSERT_HEAD(&c->owed, p, by_change);
 		p->owed = true;
-		c->owed++;
+		c->n_owed++;
 	}
-	while (!TAILQ_EMPTY(&c->in_flight))
-		drop_oldest(c);
-}
-
-static struct changed_path *find_ours(struct changes *c, const char *path, size_t len)
-{
-	struct changed_path *p = to_changed(pathmap_find(&c->map, path, len));
-
-	return p && p->is_ours ? p : NULL;
+	changes_confirm(c, changes_in_flight(c));
 }
 
 bool changes_cover(struct changes *c, const char *path, size_t len)
-{
-	size_t n = 0;
-
-	if (pathmap_is_empty(&c->map))
-		return false;
-	if (find_ours(c, path, len))
-		return true;
-	while ((n = path_next_directory(path, len, n)) > 0)
-		if (find_ours(c, path, n))
-			return true;
-	return false;
-}
-
-int changes_disown(struct changes *c, const char *path, size_t len)
 {
 	struct changed_path *p;
 	size_t n = 0;
 
 	if (pathmap_is_empty(&c->map))
-		return 0;
-	if (path[len - 1] == '/') {
-		disown_below(c, path, len);
-		return 0;
-	}
-	p = find_ours(c, path, len);
-	if (p) {
-		set_owed(c, p, false);
-		p->is_ours = false;
-		drop_if_confirmed(c, p);
-	}
+		return false;
+	p = find(c, path, len);
+	if (p && p->is_ours)
+		return true;
 	while ((n = path_next_directory(path, len, n)) > 0) {
-		p = find_ours(c, path, n);
-		if (p && p->owed)
-			return changes_owe(c, path, len);
+		p = find(c, path, n);
+		if (p && p->is_ours)
+			return true;
 	}
-	return 0;
+	return false;
+}
+
+void changes_disown(struct changes *c, const char *path, size_t len)
+{
+	struct changed_path *p = find(c, path, len);
+
+	if (path[len - 1] == '/')
+		disown_below(c, path, len);
+	else if (p)
+		disown(c, p);
 }
 
 size_t changes_in_flight(const struct changes *c)
@@ -273,17 +264,19 @@ size_t changes_in_flight(const struct changes *c)
 
 bool changes_is_consistent(struct changes *c)
 {
-	size_t paths = 0, operations = 0, counted = 0, owed = 0;
 	struct path_node *node = pathmap_first(&c->map, "", 0);
-	struct operation *op;
+	size_t paths = 0, owed = 0;
 
 	for (; node; node = pathmap_next(node)) {
+		const struct changed_path *p = to_changed(node);
+
 		paths++;
-		counted += to_changed(node)->unanswered;
-		owed += to_changed(node)->owed;
+		owed += p->owed;
+		if (!p->owed && !p->in_flight)
+			return false;
+		if (p->in_flight && (p->operation <= c->answered ||
+				     p->operation > c->answered + c->unanswered.used))
+			return false;
 	}
-	TAILQ_FOREACH (op, &c->in_flight, next)
-		operations++;
-	return paths == c->paths.used && operations == c->unanswered.used &&
-	       operations == counted && owed == c->owed;
+	return paths == c->paths.used && owed == c->n_owed;
 }

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What this side has changed and the other has not confirmed: changed paths that still
- * have to be sent, in the order of their last change, and operations that were sent and
- * are not answered. A path that ends in '/' stands for the removal of that directory.
+ * What this side has changed and the other has not confirmed: the entries that are owed,
+ * in the order of their last change, and the operations that were sent and are not
+ * answered.
  *
- * Only paths are kept. What is sent for one is its present state, so a path that changes
- * a thousand times while the peer does not listen costs no more than one.
+ * Only paths are kept. What is sent for one that is owed is its present state, so an
+ * entry that changes a thousand times while the peer does not listen costs no more than
+ * one.
+ *
+ * An entry stays ours until our last operation on it is answered, or until the peer's own
+ * change of it has been accepted over ours (it is disowned): then nothing about it is
+ * sent again. Directories are only ever in flight: their removal is owed entry by entry,
+ * since the other side may have put something else there meanwhile.
  */
 #ifndef QDB_CHANGES_H
 #define QDB_CHANGES_H
@@ -17,24 +23,25 @@
 
 struct changed_path {
 	struct path_node node;
-	TAILQ_ENTRY(changed_path) in_queue; /* while owed */
-	size_t unanswered;                  /* operations in flight */
+	TAILQ_ENTRY(changed_path) by_change;    /* while owed */
+	TAILQ_ENTRY(changed_path) by_operation; /* while in flight */
+	uint64_t operation;                     /* the last one on it, counted from 1 */
 	bool owed;
+	bool in_flight;
 	bool is_ours;
 	char path[];
 };
 
-struct operation;
-TAILQ_HEAD(operation_list, operation);
 TAILQ_HEAD(changed_path_list, changed_path);
 
 struct changes {
 	struct pathmap map;
-	struct changed_path_list queue;
-	struct operation_list in_flight;
+	struct changed_path_list owed;
+	struct changed_path_list in_flight;
+	size_t n_owed;
+	uint64_t answered;         /* operations */
+	struct account unanswered; /* operations */
 	struct account paths;
-	struct account unanswered;
-	size_t owed;
 	struct changed_path *spare; /* for when there is no memory */
 };
 
@@ -49,26 +56,23 @@ void changes_clear(struct changes *c);
  */
 int changes_prepare(struct changes *c);
 
-/*
- * `path` has changed and is owed. Removing a directory replaces what is owed below it. 0,
- * -EDQUOT or -ENOMEM.
- */
+/* The entry `path` has changed and is owed. 0, -EDQUOT or -ENOMEM. */
 int changes_owe(struct changes *c, const char *path, size_t len);
 
-/* The path to send next, or NULL. It stays owed until changes_send(). */
+/* The entry to send next, or NULL. It stays owed until changes_send(). */
 const struct changed_path *changes_next(const struct changes *c);
 
 /* An operation on `path` is being sent, owed before or not. 0, -EDQUOT or -ENOMEM. */
 int changes_send(struct changes *c, const char *path, size_t len);
 
-/*
- * The peer has answered for `path`. Answers come in order: one that is not for the oldest
- * operation is no answer to any, and ignored. Returns whether it was one.
- */
-bool changes_answered(struct changes *c, const char *path, size_t len);
+/* The operation just sent, on a directory, also removes this entry, which was owed. */
+void changes_sent_too(struct changes *c, const char *path, size_t len);
 
-/* The peer has processed the oldest `n` operations, whose answers were lost. */
-void changes_forget_oldest(struct changes *c, size_t n);
+/*
+ * The peer has processed the oldest `n` operations. Returns how many there were: answers
+ * to nothing are ignored.
+ */
+size_t changes_confirm(struct changes *c, size_t n);
 
 /* What is in flight never arrived: as far as it is ours it is owed, before the rest. */
 void changes_owe_again(struct changes *c);
@@ -77,11 +81,8 @@ void changes_owe_again(struct changes *c);
  */
 bool changes_cover(struct changes *c, const char *path, size_t len);
 
-/*
- * The peer's change of `path`, an entry or a directory, stands over ours. An entry below
- * a directory whose removal we still owe becomes owed itself, to be there after that.
- */
-int changes_disown(struct changes *c, const char *path, size_t len);
+/* The peer's change of `path`, an entry or a directory, stands over ours. */
+void changes_disown(struct changes *c, const char *path, size_t len);
 
 /* How many operations were sent and are not answered. */
 size_t changes_in_flight(const struct changes *c);

@@ -99,13 +99,12 @@ int domain_write(struct domain *d, const char *path, size_t len, const char *val
 
 int domain_remove(struct domain *d, const char *path, size_t len)
 {
-	int r = replica_admit(&d->replica);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (!something_goes(d, path, len, NULL, NULL))
 		return -ENOENT;
-	replica_forward_remove(&d->replica, path, len);
-	domain_apply_remove(d, path, len, NULL, NULL);
-	return 0;
+	r = replica_forward_remove(&d->replica, path, len);
+	if (r == 0)
+		domain_apply_remove(d, path, len, NULL, NULL);
+	return r;
 }

@@ -97,8 +97,6 @@ void replica_connected(struct replica *r)
 	r->overran = false;
 	if (r->role == REPLICA_DOM0)
 		return;
-	if (is_fresh(r))
-		namespace_clear(&r->domain->entries);
 	say_hello(r);
 	sending_say(r, QDB_CMD_MULTIREAD, "", 0);
 }
@@ -118,7 +116,7 @@ static void forget_processed(struct replica *r, uint64_t processed)
 	const uint64_t answered = r->base + r->sent_on_link - in_flight;
 
 	if (processed > answered && processed - answered <= in_flight)
-		changes_forget_oldest(&r->changes, (size_t)(processed - answered));
+		changes_confirm(&r->changes, (size_t)(processed - answered));
 	r->base = processed;
 	r->sent_on_link = changes_in_flight(&r->changes);
 }
@@ -195,7 +193,7 @@ static void meet_dom0(struct replica *r, const struct announcement *hello)
 	}
 	r->peer_id = hello->id;
 	r->sent_on_link = 0;
-	r->resume_left = r->changes.owed;
+	r->resume_left = r->changes.n_owed;
 	r->state = REPLICA_RESUMING;
 }
 
@@ -242,7 +240,7 @@ static void owe_unnamed(struct replica *r)
 
 static void end_dump(struct replica *r)
 {
-	if (r->peer_is_legacy)
+	if (r->peer_is_legacy && !is_fresh(r))
 		owe_unnamed(r);
 	else
 		drop_unnamed(r);
@@ -322,7 +320,7 @@ static int apply_write(struct replica *r, const struct message *m)
 	result =
 		domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len);
 	if (result == 0 && !is_judge(r))
-		result = changes_disown(&r->changes, m->path, m->path_len);
+		changes_disown(&r->changes, m->path, m->path_len);
 	return result;
 }
 
@@ -335,7 +333,8 @@ static int apply_remove(struct replica *r, const struct message *m)
 		return 0;
 	}
 	domain_apply_remove(r->domain, m->path, m->path_len, NULL, NULL);
-	return changes_disown(&r->changes, m->path, m->path_len);
+	changes_disown(&r->changes, m->path, m->path_len);
+	return 0;
 }
 
 static void on_operation(struct replica *r, const struct message *m)
@@ -368,8 +367,7 @@ static void on_answer(struct replica *r, const struct message *m)
 	announcement_parse(&a, m->type == QDB_RESP_OK ? m->path : "");
 	if (a.kind != ANNOUNCEMENT_NONE)
 		on_announcement(r, &a);
-	else if (changes_answered(&r->changes, m->path, m->path_len) &&
-		 m->type != QDB_RESP_OK)
+	else if (changes_confirm(&r->changes, 1) > 0 && m->type != QDB_RESP_OK)
 		r->refused++;
 }
 

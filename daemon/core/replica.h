@@ -76,14 +76,19 @@ const uint8_t *replica_output(struct replica *r, size_t max, size_t *len);
 void replica_sent(struct replica *r, size_t len);
 
 /*
- * Whether a local change can be taken now: 0, -EDQUOT or -ENOMEM. In dom0 it always can:
+ * Whether a local write can be taken now: 0, -EDQUOT or -ENOMEM. In dom0 it always can:
  * no VM makes dom0 refuse anything.
  */
 int replica_admit(struct replica *r);
 
-/* A local client has made this change, or, with a removal, is just about to. */
+/* A local client has written this entry, after replica_admit(). */
 void replica_forward_write(struct replica *r, const char *path, size_t len,
 			   const char *value, size_t value_len);
-void replica_forward_remove(struct replica *r, const char *path, size_t len);
+
+/*
+ * A local client is about to remove this entry or directory, in which there is something.
+ * 0, or as replica_admit(): then it must not be removed.
+ */
+int replica_forward_remove(struct replica *r, const char *path, size_t len);
 
 #endif

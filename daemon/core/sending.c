@@ -104,18 +104,6 @@ static int send_present_removal(struct replica *r, const char *path, size_t len)
 			    e->value_len);
 }
 
-/* Removes what was there once. */
-static int send_past_removal(struct replica *r, const char *path, size_t len)
-{
-	char witness[QDB_MAX_PATH];
-	size_t witness_len = len;
-
-	memcpy(witness, path, len);
-	if (path[len - 1] == '/')
-		witness[witness_len++] = '_';
-	return send_removal(r, path, len, witness, witness_len, NULL, 0);
-}
-
 void sending_emptying(struct replica *r)
 {
 	if (send_removal(r, "/", 1, "/x", 2, NULL, 0) < 0)
@@ -131,7 +119,7 @@ static int send_present_state(struct replica *r, const struct changed_path *p)
 	if (e)
 		return send_operation(r, QDB_CMD_WRITE, path, len, e->value,
 				      e->value_len);
-	return send_past_removal(r, path, len);
+	return send_removal(r, path, len, path, len, NULL, 0);
 }
 
 /* What cannot be sent now, for want of memory, stays owed until the next call. */
@@ -176,15 +164,6 @@ void sending_owe(struct replica *r, const char *path, size_t len)
 		sending_overrun(r);
 }
 
-/* Of a directory only a part may have been dumped. */
-static void owe_each_entry(struct replica *r, const char *path, size_t len)
-{
-	struct entry *e = namespace_first(&r->domain->entries, path, len);
-
-	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e))
-		sending_owe(r, e->path, e->node.path_len);
-}
-
 void replica_forward_write(struct replica *r, const char *path, size_t len,
 			   const char *value, size_t value_len)
 {
@@ -196,16 +175,55 @@ void replica_forward_write(struct replica *r, const char *path, size_t len,
 	sending_owe(r, path, len);
 }
 
-void replica_forward_remove(struct replica *r, const char *path, size_t len)
+/*
+ * The VM may have to send its removals again after a loss, and then of what it removed,
+ * no more: so it notes each entry, even if one message tells them all. dom0 never does.
+ */
+static int owe_removed(struct replica *r, const char *path, size_t len)
 {
+	const bool is_directory = path[len - 1] == '/';
+	struct entry *e = namespace_first(&r->domain->entries, path, len);
+	int result = 0;
+
+	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e)) {
+		if (!dump_will_tell(r, e->path, e->node.path_len))
+			result = changes_owe(&r->changes, e->path, e->node.path_len);
+		if (result < 0 || !is_directory)
+			break;
+	}
+	return result;
+}
+
+static void mark_removed_as_sent(struct replica *r, const char *path, size_t len)
+{
+	struct entry *e = namespace_first(&r->domain->entries, path, len);
+
+	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e))
+		changes_sent_too(&r->changes, e->path, e->node.path_len);
+}
+
+int replica_forward_remove(struct replica *r, const char *path, size_t len)
+{
+	const bool in_vm = r->role == REPLICA_VM, prompt = is_prompt(r, QDB_CMD_RM);
+	int result;
+
 	if (r->role == REPLICA_ALONE)
-		return;
-	if (is_prompt(r, QDB_CMD_RM) && send_present_removal(r, path, len) == 0)
-		return;
-	if (r->role == REPLICA_DOM0 && r->state == REPLICA_DUMPING)
-		owe_each_entry(r, path, len);
-	else
-		sending_owe(r, path, len);
+		return 0;
+	if (in_vm || !prompt) {
+		result = owe_removed(r, path, len);
+		if (result < 0 && in_vm)
+			return result;
+		if (result < 0)
+			sending_overrun(r);
+	}
+	if (!prompt)
+		return 0;
+	result = send_present_removal(r, path, len);
+	if (result < 0 && !in_vm)
+		sending_fail(r, "no memory for a message to the peer");
+	if (result == 0 && in_vm && path[len - 1] == '/')
+		mark_removed_as_sent(r, path, len);
+	return 0;
 }
 
 /* ---- the dump ---- */

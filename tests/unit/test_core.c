@@ -304,11 +304,6 @@ static bool covered(struct changes *c, const char *path)
 	return changes_cover(c, path, strlen(path));
 }
 
-static bool answered(struct changes *c, const char *path)
-{
-	return changes_answered(c, path, strlen(path));
-}
-
 START_TEST(changes_are_sent_in_the_order_of_the_last_one)
 {
 	struct changes c;
@@ -319,14 +314,9 @@ START_TEST(changes_are_sent_in_the_order_of_the_last_one)
 	change(&c, "/b");
 	change(&c, "/d/a");
 	change(&c, "/c");
+	ck_assert_uint_eq(c.n_owed, 3);
 	queued(&c, text);
 	ck_assert_str_eq(text, "/b /d/a /c ");
-	change(&c, "/d/x");
-	change(&c, "/e");
-	change(&c, "/d/");
-	change(&c, "/d/y");
-	queued(&c, text);
-	ck_assert_str_eq(text, "/e /d/ /d/y ");
 	ck_assert(changes_is_consistent(&c));
 	changes_clear(&c);
 	ck_assert_uint_eq(c.paths.used + c.unanswered.used, 0);
@@ -336,29 +326,27 @@ END_TEST
 START_TEST(changes_cover_until_the_last_answer)
 {
 	struct changes c;
-	char text[100];
 
 	changes_init(&c);
-	change(&c, "/d/");
-	change(&c, "/k");
+	ck_assert_int_eq(changes_send(&c, "/d/", 3), 0);
+	ck_assert_int_eq(changes_send(&c, "/k", 2), 0);
 	ck_assert(covered(&c, "/d/a") && covered(&c, "/d/e/f") && covered(&c, "/k"));
 	ck_assert(!covered(&c, "/d") && !covered(&c, "/k/a") && !covered(&c, "/da"));
-	queued(&c, text);
 	ck_assert_int_eq(changes_send(&c, "/k", 2), 0);
-	ck_assert(!answered(&c, "/k"));
-	ck_assert(answered(&c, "/d/"));
+	ck_assert_uint_eq(changes_confirm(&c, 1), 1);
 	ck_assert(!covered(&c, "/d/a"));
-	ck_assert(answered(&c, "/k"));
+	ck_assert_uint_eq(changes_confirm(&c, 1), 1);
 	ck_assert(covered(&c, "/k"));
-	ck_assert(answered(&c, "/k"));
+	ck_assert(changes_is_consistent(&c));
+	ck_assert_uint_eq(changes_confirm(&c, 1), 1);
 	ck_assert(!covered(&c, "/k"));
-	ck_assert(!answered(&c, "/k"));
+	ck_assert_uint_eq(changes_confirm(&c, 1), 0);
 	ck_assert(changes_is_consistent(&c));
 	changes_clear(&c);
 }
 END_TEST
 
-START_TEST(a_lost_link_queues_again_what_was_in_flight)
+START_TEST(a_lost_link_makes_owed_what_was_in_flight)
 {
 	struct changes c;
 	char text[100];
@@ -367,12 +355,39 @@ START_TEST(a_lost_link_queues_again_what_was_in_flight)
 	changes_send(&c, "/a", 2);
 	changes_send(&c, "/b", 2);
 	changes_send(&c, "/a", 2);
+	change(&c, "/d/x");
+	changes_send(&c, "/d/", 3);
+	changes_sent_too(&c, "/d/x", 4);
+	ck_assert_ptr_null(changes_next(&c));
 	change(&c, "/c");
 	change(&c, "/b");
+	ck_assert(changes_is_consistent(&c));
 	changes_owe_again(&c);
 	ck_assert_uint_eq(changes_in_flight(&c), 0);
+	ck_assert(changes_is_consistent(&c));
 	queued(&c, text);
-	ck_assert_str_eq(text, "/a /c /b ");
+	ck_assert_str_eq(text, "/a /d/x /c /b ");
+	changes_clear(&c);
+}
+END_TEST
+
+START_TEST(what_is_disowned_is_not_sent_again)
+{
+	struct changes c;
+	char text[100];
+
+	changes_init(&c);
+	changes_send(&c, "/a", 2);
+	changes_send(&c, "/d/b", 4);
+	changes_send(&c, "/c", 2);
+	change(&c, "/d/e");
+	changes_disown(&c, "/a", 2);
+	changes_disown(&c, "/d/", 3);
+	ck_assert(!covered(&c, "/a") && !covered(&c, "/d/b") && !covered(&c, "/d/e"));
+	ck_assert_uint_eq(changes_in_flight(&c), 3);
+	changes_owe_again(&c);
+	queued(&c, text);
+	ck_assert_str_eq(text, "/c ");
 	changes_clear(&c);
 }
 END_TEST
@@ -409,7 +424,8 @@ static void fill(TCase *t)
 	tcase_add_test(t, output_is_bounded_and_can_be_taken_back);
 	tcase_add_test(t, changes_are_sent_in_the_order_of_the_last_one);
 	tcase_add_test(t, changes_cover_until_the_last_answer);
-	tcase_add_test(t, a_lost_link_queues_again_what_was_in_flight);
+	tcase_add_test(t, a_lost_link_makes_owed_what_was_in_flight);
+	tcase_add_test(t, what_is_disowned_is_not_sent_again);
 	tcase_add_test(t, changes_are_bounded);
 }
 

@@ -447,13 +447,15 @@ END_TEST
 
 START_TEST(a_vm_without_link_refuses_what_it_cannot_remember)
 {
+	set(&dom0, "/old", "0");
 	begin();
 	disconnect_ends();
 	vm.replica.changes.paths.limit = 33;
 	set(&vm, "/a", "1");
 	ck_assert_int_lt(domain_write(&vm, "/b", 2, "1", 1), 0);
-	ck_assert_int_lt(drop(&vm, "/a"), 0);
+	ck_assert_int_lt(drop(&vm, "/old"), 0);
 	ck_assert_str_eq(get(&vm, "/b"), "(absent)");
+	ck_assert_str_eq(get(&vm, "/old"), "0");
 	begin();
 	assert_equal_ends();
 }
