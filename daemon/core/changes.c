@@ -32,9 +32,16 @@ static struct changed_path *allocate(void)
 	return malloc(sizeof(struct changed_path) + QDB_MAX_PATH);
 }
 
+size_t changes_room(const struct changes *c)
+{
+	const size_t room = account_room(&c->paths);
+
+	return room > RESERVED_PATHS ? room - RESERVED_PATHS : 0;
+}
+
 int changes_prepare(struct changes *c)
 {
-	if (account_room(&c->paths) <= RESERVED_PATHS)
+	if (changes_room(c) == 0)
 		return -EDQUOT;
 	if (!c->spare)
 		c->spare = allocate();
@@ -145,7 +152,7 @@ int changes_owe(struct changes *c, const char *path, size_t len)
 	int r;
 
 	if (!p) {
-		if (account_room(&c->paths) <= RESERVED_PATHS)
+		if (changes_room(c) == 0)
 			return -EDQUOT;
 		r = add_path(c, path, len, &p);
 		if (r < 0)

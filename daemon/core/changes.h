@@ -56,6 +56,9 @@ void changes_clear(struct changes *c);
  */
 int changes_prepare(struct changes *c);
 
+/* How many new paths changes_owe() could take. */
+size_t changes_room(const struct changes *c);
+
 /* The entry `path` has changed and is owed. 0, -EDQUOT or -ENOMEM. */
 int changes_owe(struct changes *c, const char *path, size_t len);
 

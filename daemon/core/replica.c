@@ -286,11 +286,15 @@ static bool is_judge(const struct replica *r)
 	return r->role == REPLICA_DOM0 || r->peer_is_legacy;
 }
 
-static bool ours_stands(const struct entry *e, void *context)
+/* After an overrun nobody knows any more; but then the peer is about to be emptied. */
+static bool ours_stands(struct replica *r, const char *path, size_t len)
 {
-	struct replica *r = context;
+	return is_judge(r) && (r->overran || changes_cover(&r->changes, path, len));
+}
 
-	return changes_cover(&r->changes, e->path, e->node.path_len);
+static bool our_entry_stands(const struct entry *e, void *context)
+{
+	return ours_stands(context, e->path, e->node.path_len);
 }
 
 /*
@@ -315,7 +319,7 @@ static int apply_write(struct replica *r, const struct message *m)
 {
 	int result;
 
-	if (is_judge(r) && changes_cover(&r->changes, m->path, m->path_len))
+	if (ours_stands(r, m->path, m->path_len))
 		return 0;
 	result =
 		domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len);
@@ -328,12 +332,9 @@ static int apply_remove(struct replica *r, const struct message *m)
 {
 	if (m->kind != PATH_ENTRY && m->kind != PATH_DIRECTORY)
 		return 0;
-	if (is_judge(r)) {
-		domain_apply_remove(r->domain, m->path, m->path_len, ours_stands, r);
-		return 0;
-	}
-	domain_apply_remove(r->domain, m->path, m->path_len, NULL, NULL);
-	changes_disown(&r->changes, m->path, m->path_len);
+	domain_apply_remove(r->domain, m->path, m->path_len, our_entry_stands, r);
+	if (!is_judge(r))
+		changes_disown(&r->changes, m->path, m->path_len);
 	return 0;
 }
 

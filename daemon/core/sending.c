@@ -30,6 +30,8 @@
 /* With more unanswered, an RM may find a legacy peer's ring full, and that peer exits. */
 #define LEGACY_IN_FLIGHT 16
 
+#define TOO_MANY "too many changes that the peer has not confirmed"
+
 void sending_fail(struct replica *r, const char *why)
 {
 	if (!r->failure)
@@ -46,6 +48,8 @@ void sending_overrun(struct replica *r)
 {
 	changes_clear(&r->changes);
 	r->overran = r->state != REPLICA_DOWN;
+	if (r->overran && !r->peer_is_legacy)
+		sending_fail(r, TOO_MANY);
 }
 
 /* ---- operations ---- */
@@ -194,6 +198,17 @@ static int owe_removed(struct replica *r, const char *path, size_t len)
 	return result;
 }
 
+/* To fail before anything is noted: what is noted counts as changed. */
+static int admit_removal(struct replica *r, const char *path, size_t len)
+{
+	struct entry *e = namespace_first(&r->domain->entries, path, len);
+	size_t entries = 0;
+
+	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e))
+		entries++;
+	return changes_room(&r->changes) < entries ? -EDQUOT : 0;
+}
+
 static void mark_removed_as_sent(struct replica *r, const char *path, size_t len)
 {
 	struct entry *e = namespace_first(&r->domain->entries, path, len);
@@ -209,6 +224,9 @@ int replica_forward_remove(struct replica *r, const char *path, size_t len)
 
 	if (r->role == REPLICA_ALONE)
 		return 0;
+	result = in_vm ? admit_removal(r, path, len) : 0;
+	if (result < 0)
+		return result;
 	if (in_vm || !prompt) {
 		result = owe_removed(r, path, len);
 		if (result < 0 && in_vm)
@@ -277,5 +295,5 @@ void sending_run(struct replica *r)
 	}
 	/* A legacy VM hangs if its link ends in the middle of a dump. */
 	if (r->overran && r->state != REPLICA_DUMPING && outq_used(&r->out) == 0)
-		sending_fail(r, "too many changes that the peer has not confirmed");
+		sending_fail(r, TOO_MANY);
 }

@@ -112,7 +112,7 @@ unsigned plan(const struct config *c, uint64_t seed, struct action *actions);
 
 /* ---- oracle.c: what must be true at the end ---- */
 
-#define EXCUSES 64
+#define EXCUSES 512
 
 struct side_history {
 	bool operated;   /* has changed it since the ends were last equal */
