@@ -92,6 +92,14 @@ static bool is_held(const struct history *h, enum side holder, int value)
 	return h->agreed == value && (holder == DOM0 || h->vms);
 }
 
+/* Not so a VM's daemon that was started again and has not had the end of a dump. */
+static bool has_whole(const struct world *w, enum side side)
+{
+	const struct end *e = &w->ends[side];
+
+	return e->kind != KIND_NEW || e->new.domain.serving;
+}
+
 void oracle_crashed(struct world *w, enum side side)
 {
 	for (int i = 0; i < names_count(); i++) {
@@ -99,7 +107,8 @@ void oracle_crashed(struct world *w, enum side side)
 		struct history *h = &w->histories[i];
 		struct side_history *lost = &h->of[side];
 
-		if (path_is_directory(i) || is_held(h, !side, held))
+		if (path_is_directory(i) ||
+		    (has_whole(w, !side) && is_held(h, !side, held)))
 			continue;
 		excuse(h, held);
 		excuse(h, h->agreed);
