@@ -145,7 +145,9 @@ static void send_owed(struct replica *r)
 
 int replica_admit(struct replica *r)
 {
-	return r->role == REPLICA_VM ? changes_prepare(&r->changes) : 0;
+	int result = r->role == REPLICA_ALONE ? 0 : changes_prepare(&r->changes);
+
+	return result == -EDQUOT && r->role == REPLICA_DOM0 ? 0 : result;
 }
 
 static bool is_prompt(const struct replica *r, enum qdb_msg type)
@@ -224,7 +226,9 @@ int replica_forward_remove(struct replica *r, const char *path, size_t len)
 
 	if (r->role == REPLICA_ALONE)
 		return 0;
-	result = in_vm ? admit_removal(r, path, len) : 0;
+	result = replica_admit(r);
+	if (result == 0 && in_vm)
+		result = admit_removal(r, path, len);
 	if (result < 0)
 		return result;
 	if (in_vm || !prompt) {
