@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A turn of the event loop reads each ready client once and lets its session serve what
- * arrived; when the turn ends, all the output that this has produced anywhere is sent.
- * What a client cannot finish in one turn waits for the next, behind everyone else. An
- * ordinary request costs three system calls: the wait, one read and one send.
+ * A turn of the event loop reads each ready client once, lets its session serve what
+ * arrived and sends the answers; when the turn ends, all the output that this has
+ * produced elsewhere is sent. What a client cannot finish in one turn waits for the next,
+ * behind everyone else. An ordinary request costs three system calls: the wait, one read
+ * and one send.
  */
 #include "daemon/clients.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -129,6 +131,14 @@ static void settle(struct client *client)
 		    !client->at_end && session_space(client->session, &space) > 0);
 }
 
+/* Not even an answer can reach it, as opposed to one that will only send no more. */
+static bool has_left(const struct client *client)
+{
+	struct pollfd p = {.fd = client->fd};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct client *client = context;
@@ -145,6 +155,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 		session_run(client->session);
 	} else if (n == 0) {
 		client->at_end = true;
+		client->dead = !client->clients->domain->serving && has_left(client);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		client->dead = true;
 	}
@@ -174,11 +185,10 @@ bool clients_turn(struct clients *c)
 	return !TAILQ_EMPTY(&c->waiting);
 }
 
-bool clients_resume(struct clients *c)
+void clients_resume(struct clients *c)
 {
 	struct client_list now;
 	struct client *client;
-	bool any = false;
 
 	TAILQ_INIT(&now);
 	TAILQ_CONCAT(&now, &c->waiting, waiting);
@@ -187,9 +197,7 @@ bool clients_resume(struct clients *c)
 		client->is_waiting = false;
 		session_run(client->session);
 		touch(client);
-		any = true;
 	}
-	return any;
 }
 
 void clients_serve(struct clients *c)
@@ -204,6 +212,16 @@ void clients_serve(struct clients *c)
 
 /* ---- listening ---- */
 
+static void turn_away(struct listener *l, int fd, int error)
+{
+	if (!l->is_refusing)
+		log_warning("clients are turned away: %s",
+			    error == -EDQUOT ? "too many are connected"
+					     : strerror(-error));
+	l->is_refusing = true;
+	close(fd);
+}
+
 static void add_client(struct listener *l, int fd)
 {
 	struct clients *c = l->clients;
@@ -212,12 +230,11 @@ static void add_client(struct listener *l, int fd)
 		       : -ENOMEM;
 
 	if (r < 0) {
-		log_warning("a client is turned away: %s",
-			    r == -EDQUOT ? "too many are connected" : strerror(-r));
 		free(client);
-		close(fd);
+		turn_away(l, fd, r);
 		return;
 	}
+	l->is_refusing = false;
 	client->clients = c;
 	client->fd = fd;
 	TAILQ_INSERT_TAIL(&c->all, client, all);
@@ -227,24 +244,39 @@ static void add_client(struct listener *l, int fd)
 	set_reading(client, true);
 }
 
-static void on_accept(evutil_socket_t listener, short what, void *context)
+static void pause_listening(struct listener *l)
 {
 	static const struct timeval pause = {.tv_usec = 100000};
+
+	event_del(&l->accept);
+	event_add(&l->resume, &pause);
+}
+
+/* With all places taken, a pause lets those who have left be noticed first. */
+static void on_accept(evutil_socket_t listener, short what, void *context)
+{
 	struct listener *l = context;
 
 	(void)what;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd;
 
+		if (account_room(&l->clients->domain->connections) == 0 &&
+		    !l->has_paused) {
+			pause_listening(l);
+			return;
+		}
+		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			add_client(l, fd);
 			continue;
 		}
+		if (errno == EAGAIN)
+			l->has_paused = false;
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
 		log_warning("cannot accept clients now: %s", strerror(errno));
-		event_del(&l->accept);
-		event_add(&l->resume, &pause);
+		pause_listening(l);
 		return;
 	}
 }
@@ -254,6 +286,7 @@ static void on_resume(evutil_socket_t fd, short what, void *context)
 	struct listener *l = context;
 
 	(void)fd, (void)what;
+	l->has_paused = true;
 	event_add(&l->accept, NULL);
 }
 

@@ -18,6 +18,8 @@ struct listener {
 	struct clients *clients;
 	enum session_access access;
 	int fd;
+	bool has_paused;  /* since somebody last found no place */
+	bool is_refusing; /* that has been logged */
 	struct event accept;
 	struct event resume;
 };
@@ -36,8 +38,8 @@ void clients_init(struct clients *c, struct event_base *base, struct domain *d);
 /* Serves the listening socket `fd`, which then belongs to `c`. */
 void clients_listen(struct clients *c, enum session_access access, int fd);
 
-/* Goes on with what the last turn has left; true if anything was left. */
-bool clients_resume(struct clients *c);
+/* Goes on with what the last turn has left. */
+void clients_resume(struct clients *c);
 
 /* The domain has begun to serve: goes on with every client's requests. */
 void clients_serve(struct clients *c);

@@ -346,7 +346,7 @@ void *session_owner(const struct session *s)
 
 size_t session_space(struct session *s, uint8_t **space)
 {
-	if (s->stopped)
+	if (s->stopped && s->domain->serving)
 		return 0;
 	return message_stream_space(&s->in, space);
 }

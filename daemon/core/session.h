@@ -26,7 +26,8 @@ void session_free(struct session *s);
 void *session_owner(const struct session *s);
 
 /*
- * Where to put what the client sends, and how many bytes; 0 while its requests wait.
+ * Where to put what the client sends, and how many bytes; 0 while its requests wait for
+ * room, or when as many as it holds wait for the domain to serve.
  * After session_received() call session_run().
  */
 size_t session_space(struct session *s, uint8_t **space);
