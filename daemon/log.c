@@ -22,7 +22,7 @@ static struct {
 	bool to_stderr;
 	unsigned left;
 	unsigned suppressed;
-	time_t refilled;
+	time_t refilled; /* seconds of a clock that nobody sets */
 } state = {.name = "-", .file = -1, .to_stderr = true, .left = BURST};
 
 void log_set_name(const char *name)
@@ -32,17 +32,27 @@ void log_set_name(const char *name)
 
 int log_open(const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0664);
+	struct stat file;
+	int r = 0;
+	int fd = open(path,
+		      O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
+			      O_CLOEXEC,
+		      0664);
 
 	if (fd < 0)
 		return -errno;
+	if (fstat(fd, &file) < 0)
+		r = -errno;
+	else if (!S_ISREG(file.st_mode))
+		r = -EINVAL;
 	/* Fails if the file is another user's, whose business its mode then is. */
-	if (fchmod(fd, 0664) < 0 && errno != EPERM) {
+	else if (fchmod(fd, 0664) < 0 && errno != EPERM)
+		r = -errno;
+	if (r < 0)
 		close(fd);
-		return -errno;
-	}
-	state.file = fd;
-	return 0;
+	else
+		state.file = fd;
+	return r;
 }
 
 void log_leave_stderr(void)
@@ -62,15 +72,18 @@ static void put(int fd, const char *line, size_t len)
 	while (n < 0 && errno == EINTR);
 }
 
-static bool may_log(time_t now)
+static bool may_log(void)
 {
-	const long passed = (long)(now - state.refilled);
+	struct timespec now = {0};
+	time_t passed;
 
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	passed = now.tv_sec - state.refilled;
 	if (passed > 0) {
-		state.left = passed < BURST && state.left + (unsigned)passed < BURST
+		state.left = passed < BURST - (time_t)state.left
 				     ? state.left + (unsigned)passed
 				     : BURST;
-		state.refilled = now;
+		state.refilled = now.tv_sec;
 	}
 	if (state.left == 0) {
 		state.suppressed++;
@@ -112,7 +125,7 @@ void log_line(enum log_level level, const char *format, ...)
 	char text[LINE_SIZE];
 	va_list args;
 
-	if (!may_log(now))
+	if (!may_log())
 		return;
 	if (state.suppressed > 0) {
 		snprintf(text, sizeof(text), "%u lines left out", state.suppressed);

@@ -16,7 +16,7 @@ void log_set_name(const char *name);
 
 /*
  * Appends to this file from now on (mode 0664), besides standard error. 0 or a negative
- * errno.
+ * errno: -EINVAL for what is not a regular file. Does not wait, and follows no link.
  */
 int log_open(const char *path);
 
