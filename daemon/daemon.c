@@ -215,7 +215,7 @@ static void become_ready(struct daemon *d)
 	d->is_ready = true;
 	log_info("serving");
 	clients_serve(&d->clients);
-	startup_ready();
+	startup_ready(d->base);
 }
 
 static void end_turn(struct daemon *d, bool *more)
@@ -253,13 +253,25 @@ static enum replica_role role_of(const struct options *o)
 	return o->remote_domid == 0 ? REPLICA_ALONE : REPLICA_DOM0;
 }
 
-/* GRND_INSECURE: inside a VM this may run before the kernel has gathered entropy. */
+/*
+ * The key of the path hash, and a number that no other daemon has. Inside a VM this may run
+ * before the kernel has gathered entropy, and it must not wait.
+ */
 static uint64_t choose_numbers(void)
 {
+	static const unsigned flags[] = {GRND_INSECURE, GRND_NONBLOCK};
 	uint64_t numbers[3] = {0};
+	struct timespec now;
+	bool chosen = false;
 
-	if (getrandom(numbers, sizeof(numbers), GRND_INSECURE) != sizeof(numbers))
-		log_warning("the kernel gives no random numbers: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && !chosen; i++)
+		chosen = getrandom(numbers, sizeof(numbers), flags[i]) == sizeof(numbers);
+	if (!chosen) {
+		log_warning("paths are hashed without a secret key: %s", strerror(errno));
+		clock_gettime(CLOCK_REALTIME, &now);
+		numbers[2] = (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec ^
+		             (uint64_t)getpid() << 48;
+	}
 	path_hash_key((const uint8_t *)numbers);
 	return numbers[2];
 }
@@ -320,6 +332,7 @@ static void end(struct daemon *d)
 		clients_close(&d->clients);
 	for (int i = 0; i < INSTALLED; i++)
 		installed_remove(&d->installed[i]);
+	startup_end();
 	domain_free(&d->domain);
 	if (d->on_term)
 		event_free(d->on_term);
@@ -337,6 +350,11 @@ int daemon_run(const struct options *o)
 	for (int i = 0; i < INSTALLED; i++)
 		d.installed[i] = (struct installed)INSTALLED_NONE;
 	signal(SIGPIPE, SIG_IGN);
+	r = startup_standard_files();
+	if (r < 0) {
+		log_error("cannot open /dev/null: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
 	if (!o->foreground) {
 		r = startup_fork(&status);
 		if (r != 0) {

@@ -6,6 +6,7 @@
 #include "daemon/startup.h"
 
 #include <errno.h>
+#include <event2/event_struct.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
@@ -19,6 +20,8 @@
 #include "daemon/log.h"
 
 static int to_parent = -1;
+static int to_supervisor = -1;
+static struct event supervisor_listens;
 static volatile sig_atomic_t child;
 
 static void pass_on(int signal)
@@ -76,26 +79,80 @@ int startup_fork(int *status)
 	return 1;
 }
 
-static void notify_supervisor(const char *path)
+static int connect_to_supervisor(const char *path)
 {
-	static const char message[] = "READY=1\n";
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const size_t len = strlen(path);
-	int fd;
 
-	if (len == 0 || len >= sizeof(address.sun_path))
-		return;
+	if (path[0] != '/' && path[0] != '@')
+		return -EAFNOSUPPORT;
+	if (len >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
 	memcpy(address.sun_path, path, len);
 	if (path[0] == '@')
 		address.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 ||
-	    sendto(fd, message, sizeof(message) - 1, MSG_NOSIGNAL,
-		   (struct sockaddr *)&address,
-		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-		log_warning("cannot tell the supervisor: %s", strerror(errno));
-	if (fd >= 0)
-		close(fd);
+	to_supervisor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (to_supervisor < 0 ||
+	    connect(to_supervisor, (struct sockaddr *)&address,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int tell_supervisor(void)
+{
+	static const char message[] = "READY=1\n";
+	ssize_t n = send(to_supervisor, message, sizeof(message) - 1, MSG_NOSIGNAL);
+
+	return n < 0 ? -errno : 0;
+}
+
+static void settle_supervisor(int r)
+{
+	if (r == -EAGAIN) {
+		event_add(&supervisor_listens, NULL);
+		return;
+	}
+	if (r < 0)
+		log_warning("cannot tell the supervisor: %s", strerror(-r));
+	startup_end();
+}
+
+static void on_supervisor_listens(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd, (void)what, (void)context;
+	settle_supervisor(tell_supervisor());
+}
+
+static void notify_supervisor(struct event_base *base, const char *path)
+{
+	int r = connect_to_supervisor(path);
+
+	event_assign(&supervisor_listens, base, to_supervisor, EV_WRITE,
+		     on_supervisor_listens, NULL);
+	settle_supervisor(r < 0 ? r : tell_supervisor());
+}
+
+void startup_end(void)
+{
+	if (to_supervisor < 0)
+		return;
+	event_del(&supervisor_listens);
+	close(to_supervisor);
+	to_supervisor = -1;
+}
+
+int startup_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }
 
 /* Whoever started the daemon may wait for the end of its output. */
@@ -109,12 +166,12 @@ static void leave_standard_files(void)
 		close(fd);
 }
 
-void startup_ready(void)
+void startup_ready(struct event_base *base)
 {
 	const char *supervisor = getenv("NOTIFY_SOCKET");
 
 	if (supervisor)
-		notify_supervisor(supervisor);
+		notify_supervisor(base, supervisor);
 	if (to_parent < 0)
 		return;
 	log_leave_stderr();

@@ -6,7 +6,13 @@
 #ifndef QDB_STARTUP_H
 #define QDB_STARTUP_H
 
-#include <stdbool.h>
+#include <event2/event.h>
+
+/*
+ * Makes sure that descriptors 0 to 2 are open, lest another file becomes one of them. 0
+ * or a negative errno.
+ */
+int startup_standard_files(void);
 
 /*
  * Forks. In the child returns 0 and the caller goes on as the daemon. In the parent waits
@@ -15,7 +21,11 @@
  */
 int startup_fork(int *status);
 
-/* Everything is served from now on. Once. */
-void startup_ready(void);
+/* Everything is served from now on. Once. A busy supervisor is told later, in the loop.
+ */
+void startup_ready(struct event_base *base);
+
+/* Gives up telling. */
+void startup_end(void);
 
 #endif

@@ -98,12 +98,12 @@ class Daemon(Process):
     """
     A daemon under test. `name` is the VM's name for one on dom0's side and None for the one
     in the VM; `domid` the other end's. `notify` False: no NOTIFY_SOCKET, so it forks unless
-    it is told --foreground.
+    it is told --foreground. `prepare` is called in the new process.
     """
     serial = 0
 
     def __init__(self, home, run, domid, name=None, own=0, options=(), env=None, umask=0o022,
-                 descriptors=None, notify=True, foreground=True):
+                 descriptors=None, notify=True, foreground=True, prepare=None):
         Daemon.serial += 1
         self.home, self.name = home, name
         self.run = home / run
@@ -114,15 +114,17 @@ class Daemon(Process):
         if foreground:
             arguments.insert(1, "--foreground")
 
-        def prepare():
+        def before_exec():
             os.umask(umask)
             if descriptors:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+            if prepare:
+                prepare()
 
         with open(self.output_path, "ab") as output:
             self.popen = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=self._environment(own, env or {}), preexec_fn=prepare)
+                env=self._environment(own, env or {}), preexec_fn=before_exec)
         super().__init__(self.popen.pid)
 
     def _notify_socket(self):
@@ -136,7 +138,7 @@ class Daemon(Process):
         env.setdefault("ASAN_OPTIONS", "quarantine_size_mb=1:thread_local_quarantine_size_kb=16:"
                        "malloc_context_size=8:detect_leaks=1")
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-        env.update(VCHAN_SOCKET_DIR=self.home.vchan, VCHAN_DOMAIN=str(own), **extra)
+        env.update({"VCHAN_SOCKET_DIR": self.home.vchan, "VCHAN_DOMAIN": str(own), **extra})
         if self.notify:
             env["NOTIFY_SOCKET"] = self.notify_path
         return env

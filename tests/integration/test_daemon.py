@@ -3,7 +3,6 @@
 """
 The daemon as a program: its options, files, modes, readiness, and how it ends.
 """
-import ctypes
 import os
 import signal
 import socket
@@ -13,8 +12,6 @@ import threading
 
 from harness import DAEMON, SANITIZED, Case, run, when
 from qdb import NOENT, READ, Closed, Connection
-
-PR_SET_CHILD_SUBREAPER = 36
 
 
 def mode(path):
@@ -165,100 +162,6 @@ class Files(Case):
             before = daemon.wakeups()
             self.assertTrue(daemon.is_quiet(1.0))
             self.assertEqual(daemon.wakeups(), before)
-
-
-class Forking(Case):
-    """Started by hand: the parent returns when the child serves."""
-
-    def setUp(self):
-        super().setUp()
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self.addCleanup(self.reap)
-
-    def start(self, *arguments, **options):
-        """Returns the parent, ended, and the child, which is ours to reap."""
-        parent = self.daemon(*arguments, notify=False, foreground=False, ready=False, **options)
-        return parent, parent.wait()
-
-    def children(self):
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as f:
-            return [int(pid) for pid in f.read().split()]
-
-    def reap(self):
-        for pid in self.children():
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-
-    def end(self, pid):
-        os.kill(pid, signal.SIGTERM)
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-
-    def test_dom0(self):
-        parent, code = self.start("dom0", 5, "work")
-        with open(os.path.join(parent.run, "qubesdb.work.pid"), encoding="ascii") as f:
-            pid = int(f.read())
-        self.assertEqual((code, self.children()), (0, [pid]))
-        with open(f"/proc/{pid}/comm", encoding="ascii") as f:
-            self.assertEqual(f.read().strip(), "qubesdb-daemon")
-        self.assertIsNone(self.connect(parent).read("/a"))
-        log = os.path.join(self.home.log, "qubesdb.work.log")
-        self.assertEqual(mode(log), 0o664)
-        self.end(pid)
-        self.assertNotIn("qubesdb.work.sock", os.listdir(parent.run))
-        size = os.path.getsize(log)
-        with open(log, "r+", encoding="utf-8") as f:
-            f.write("first line")
-        self.assertEqual(self.start("dom0", 5, "work")[1], 0)
-        with open(log, encoding="utf-8") as f:
-            self.assertTrue(f.read().startswith("first line"), "not appended")
-        self.assertGreaterEqual(os.path.getsize(log), size)
-        self.end(*self.children())
-
-    def test_vm_after_the_first_dump(self):
-        server = self.fake_dom0_server()
-        parent = self.daemon("vm", 0, own=5, notify=False, foreground=False, ready=False)
-        link = self.accept(server)
-        link.hello()
-        early = parent.connect_when_there()
-        self.addCleanup(early.close)
-        early.send(READ, "/a")
-        link.send_entries({"/b": "2"})
-        self.assertFalse(early.readable(0.1))
-        self.assertTrue(parent.is_running(), "the parent returned before the dump")
-        link.dump({"/a": "1"})
-        self.assertEqual(parent.wait(), 0)
-        self.assertEqual(early.answer_to(READ, "/a").data, b"1")
-        self.assertIn("qubesdb.dom0.log", os.listdir(self.home.log))
-        self.end(*self.children())
-
-    def check_fails(self, *arguments, **options):
-        parent, code = self.start(*arguments, **options)
-        self.assertGreater(code, 0)
-        self.assertEqual(self.children(), [])
-        self.assertRegex(parent.output(), r"\w+")
-        if os.path.isdir(parent.run):
-            self.assertFalse([n for n in os.listdir(parent.run) if n.endswith((".sock", ".pid"))])
-        return parent.output()
-
-    def test_log_cannot_be_opened(self):
-        os.mkdir(os.path.join(self.home.log, "qubesdb.work.log"))
-        self.assertIn("log", self.check_fails("dom0", 5, "work"))
-
-    def test_runtime_directory_cannot_be_made(self):
-        for run_dir in "file", "file/below", "a" * 300:
-            with open(self.home / "file", "w", encoding="ascii"):
-                pass
-            self.check_fails(run_dir, 5, "work")
-
-    def test_socket_path_too_long(self):
-        self.check_fails("r" * 100, 5, "work")
-
-    def test_foreground_fails_too(self):
-        with open(self.home / "file", "w", encoding="ascii"):
-            pass
-        daemon = self.daemon("file", 5, "work", ready=False)
-        self.assertGreater(daemon.wait(), 0)
-        self.assertRegex(daemon.output(), r"\w+")
 
 
 class Ending(Case):
