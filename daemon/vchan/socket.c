@@ -8,8 +8,10 @@
  * next waits in the listener's backlog. The client tries again, ever more slowly, until
  * there is a server.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <event2/event_struct.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,9 @@
 /* A unix socket takes this much whole or not at all. */
 #define WRITE_SIZE (32u * 1024u)
 
+/* Xen's DOMID_FIRST_RESERVED, so that a stand-in is as choosy. */
+#define DOMIDS 0x7ff0
+
 #define FIRST_RETRY_MS 10
 #define LAST_RETRY_MS 1000
 
@@ -36,6 +41,7 @@ struct socket_vchan {
 	int listener;
 	int fd; /* the connection, or -1 */
 	unsigned retry_ms;
+	int failure; /* the errno of the last attempt to connect, or 0 */
 	bool reading;
 	struct event accept;
 	struct event retry; /* the client's next attempt; the server's end of a delay */
@@ -74,6 +80,7 @@ static void begin(struct socket_vchan *v, int fd)
 	v->fd = fd;
 	v->reading = true;
 	v->retry_ms = FIRST_RETRY_MS;
+	v->failure = 0;
 	event_assign(&v->readable, v->common.base, fd, EV_READ | EV_PERSIST, on_ready, v);
 	event_assign(&v->writable, v->common.base, fd, EV_WRITE, on_ready, v);
 	event_add(&v->readable, NULL);
@@ -108,15 +115,19 @@ static void retry_later(struct socket_vchan *v)
 static void try_to_connect(struct socket_vchan *v)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error;
 
 	if (fd >= 0 &&
 	    connect(fd, (struct sockaddr *)&v->address, sizeof(v->address)) == 0) {
 		begin(v, fd);
 		return;
 	}
-	if (errno != ENOENT && errno != ECONNREFUSED && errno != EAGAIN)
+	error = errno;
+	if (error != v->failure && error != ENOENT && error != ECONNREFUSED &&
+	    error != EAGAIN)
 		log_warning("cannot connect to %s: %s", v->address.sun_path,
-			    strerror(errno));
+			    strerror(error));
+	v->failure = error;
 	if (fd >= 0)
 		close(fd);
 	retry_later(v);
@@ -137,31 +148,58 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
 static int own_domid(void)
 {
 	const char *s = getenv("VCHAN_DOMAIN");
+	char *end;
+	long n;
 
-	return s ? atoi(s) : 0;
+	if (!s || !*s)
+		return 0;
+	n = strtol(s, &end, 10);
+	if (isdigit((unsigned char)*s) && *end == '\0' && n < DOMIDS)
+		return (int)n;
+	log_error("VCHAN_DOMAIN is not a domain id: %s", s);
+	return -EINVAL;
+}
+
+/* VCHAN_SOCKET_DIR; absolute, for the daemon does not stay where it was started. */
+static int find_directory(char *path, size_t size)
+{
+	const char *directory = getenv("VCHAN_SOCKET_DIR");
+	char here[PATH_MAX] = "";
+	int n;
+
+	if (!directory || !*directory)
+		directory = DEFAULT_DIRECTORY;
+	if (*directory != '/' && !getcwd(here, sizeof(here)))
+		return -errno;
+	n = snprintf(path, size, "%s%s%s", here, *here ? "/" : "", directory);
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
 static int set_address(struct socket_vchan *v)
 {
 	const struct vchan_address *a = &v->common.address;
-	const int own = own_domid();
-	const char *directory = getenv("VCHAN_SOCKET_DIR");
 	const bool server = a->end == VCHAN_SERVER;
+	const int own = own_domid();
+	char directory[sizeof(v->address.sun_path)] = "";
 	int n, r;
 
-	if (!directory || !*directory)
-		directory = DEFAULT_DIRECTORY;
+	if (own < 0)
+		return own;
 	v->address.sun_family = AF_UNIX;
-	n = snprintf(v->address.sun_path, sizeof(v->address.sun_path),
-		     "%s/vchan.%d.%d.%d.sock", directory, server ? own : a->remote_domid,
-		     server ? a->remote_domid : own, a->port);
-	if (n < 0 || (size_t)n >= sizeof(v->address.sun_path)) {
-		log_error("the directory %s is too long a name for a socket", directory);
-		return -ENAMETOOLONG;
+	r = find_directory(directory, sizeof(directory));
+	if (r == 0) {
+		n = snprintf(v->address.sun_path, sizeof(v->address.sun_path),
+			     "%s/vchan.%d.%d.%d.sock", directory,
+			     server ? own : a->remote_domid,
+			     server ? a->remote_domid : own, a->port);
+		if (n < 0 || (size_t)n >= sizeof(v->address.sun_path))
+			r = -ENAMETOOLONG;
 	}
-	r = server ? installed_directory(directory) : 0;
+	if (r == 0 && server)
+		r = installed_directory(directory);
 	if (r < 0)
-		log_error("cannot create %s: %s", directory, strerror(-r));
+		log_error("cannot use the vchan directory %s: %s", directory,
+			  strerror(-r));
 	return r;
 }
 
