@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Puts the parts together and turns the wheel. A turn of the loop takes in what has
- * arrived (clients.c, link.c), the core works on it, and only when the turn ends is
- * anything sent: first answers and events to local clients, then operations and answers
- * to the peer.
+ * arrived (clients.c, link.c) and answers whoever asked; when it ends, everyone else whom
+ * that concerns is told: local clients of events, then the peer of operations.
  *
- * Nothing is installed in the runtime directory before everything that can fail has been
- * done, as far as that is possible; what was installed is removed if a later step fails.
+ * Everything that can fail is done before anybody can notice this daemon, because another
+ * one may be serving in its place. In dom0 that one's VM is gone, and is replaced at
+ * once. Inside a VM it has the link, without which this one cannot serve: it is left
+ * alone until it ends.
  */
 #include "daemon/daemon.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,60 +23,29 @@
 
 #include "daemon/clients.h"
 #include "daemon/core/pathhash.h"
-#include "daemon/installed.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
+#include "daemon/runtime.h"
 #include "daemon/startup.h"
 
 /* Kept for the vchan, a new listener and the like when clients take all the others. */
 #define RESERVED_DESCRIPTORS 8
-
-enum { RW_SOCKET, RO_SOCKET, RW_LINK, RO_LINK, PIDFILE, INSTALLED };
 
 struct daemon {
 	const struct options *options;
 	struct event_base *base;
 	struct event *on_term;
 	struct event *on_int;
+	struct event *on_other; /* another daemon serves, and this tells of its end */
 	struct domain domain;
 	struct clients clients;
 	struct link link;
-	struct installed installed[INSTALLED];
-	char directory[PATH_MAX]; /* the runtime directory, absolute */
+	struct runtime runtime;
 	bool has_link;
 	bool is_ready;
 	bool is_ending;
+	int failure; /* why it ends, a negative errno, if that is one */
 };
-
-/* ---- what other programs find ---- */
-
-static int cannot(const char *what, const char *path, int error)
-{
-	log_error("cannot %s %s: %s", what, path, strerror(-error));
-	return error;
-}
-
-static int runtime_path(const struct daemon *d, char *path, const char *name,
-			const char *suffix)
-{
-	const char *dot = name ? "." : "";
-	int n = snprintf(path, PATH_MAX, "%s/qubesdb%s%s%s", d->directory, dot,
-			 name ? name : "", suffix);
-
-	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
-static int find_directory(struct daemon *d)
-{
-	const char *path = d->options->runtime_dir;
-	int r = installed_directory(path);
-
-	if (r < 0)
-		return cannot("create", path, r);
-	if (!realpath(path, d->directory))
-		return cannot("use", path, -errno);
-	return 0;
-}
 
 static int begin_log(const struct daemon *d)
 {
@@ -91,60 +59,9 @@ static int begin_log(const struct daemon *d)
 		return 0;
 	n = snprintf(path, sizeof(path), "%s/qubesdb.%s.log", o->log_dir, name);
 	r = n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : log_open(path);
-	return r < 0 ? cannot("open the log", path, r) : 0;
-}
-
-static int install_socket(struct daemon *d, int which, enum session_access access,
-			  const char *suffix, int mode)
-{
-	char path[PATH_MAX];
-	int r = runtime_path(d, path, d->options->remote_name, suffix);
-
-	if (r == 0)
-		r = installed_listen(&d->installed[which], path, mode, SOMAXCONN);
 	if (r < 0)
-		return cannot("listen on", path, r);
-	clients_listen(&d->clients, access, r);
-	return 0;
-}
-
-static int install_link(struct daemon *d, int which, int target, const char *suffix)
-{
-	char path[PATH_MAX];
-	int r = runtime_path(d, path, NULL, suffix);
-
-	if (r == 0)
-		r = installed_symlink(&d->installed[which], path,
-				      d->installed[target].path);
-	return r < 0 ? cannot("create", path, r) : 0;
-}
-
-static int install_sockets(struct daemon *d)
-{
-	const struct options *o = d->options;
-	int r;
-
-	r = install_socket(d, RW_SOCKET, SESSION_READ_WRITE, ".sock", o->rw_socket_mode);
-	if (r == 0)
-		r = install_socket(d, RO_SOCKET, SESSION_READ_ONLY, ".ro.sock", 0666);
-	if (r < 0 || !o->remote_name || o->remote_domid != 0)
-		return r;
-	r = install_link(d, RW_LINK, RW_SOCKET, ".sock");
-	return r < 0 ? r : install_link(d, RO_LINK, RO_SOCKET, ".ro.sock");
-}
-
-static int install_pidfile(struct daemon *d)
-{
-	char path[PATH_MAX], text[32];
-	int r;
-
-	if (!d->options->remote_name)
-		return 0;
-	snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-	r = runtime_path(d, path, d->options->remote_name, ".pid");
-	if (r == 0)
-		r = installed_file(&d->installed[PIDFILE], path, text, 0664);
-	return r < 0 ? cannot("create", path, r) : 0;
+		log_error("cannot open the log %s: %s", path, strerror(-r));
+	return r;
 }
 
 /* ---- the loop ---- */
@@ -166,6 +83,49 @@ static void on_gone(void *context)
 {
 	log_info("ending, for the VM is gone");
 	stop(context);
+}
+
+static void forget_other(struct daemon *d)
+{
+	if (!d->on_other)
+		return;
+	close(event_get_fd(d->on_other));
+	event_free(d->on_other);
+	d->on_other = NULL;
+}
+
+static int appear(struct daemon *d)
+{
+	forget_other(d);
+	return runtime_appear(&d->runtime);
+}
+
+static void on_other(evutil_socket_t fd, short what, void *context)
+{
+	struct daemon *d = context;
+
+	(void)fd, (void)what;
+	d->failure = appear(d);
+	if (d->failure < 0)
+		stop(d);
+}
+
+/* When it cannot be waited for, the first dump tells that it has gone. */
+static int appear_in_time(struct daemon *d)
+{
+	int other = d->options->remote_name ? -ENOENT : runtime_find_other(&d->runtime);
+
+	if (other < 0 && other != -EAGAIN)
+		return appear(d);
+	log_info("another daemon serves here and is left alone until it ends");
+	if (other < 0)
+		return 0;
+	d->on_other = event_new(d->base, other, EV_READ, on_other, d);
+	if (d->on_other && event_add(d->on_other, NULL) == 0)
+		return 0;
+	if (!d->on_other)
+		close(other);
+	return appear(d);
 }
 
 static int open_link(struct daemon *d)
@@ -190,20 +150,20 @@ static int open_link(struct daemon *d)
 static int bound_connections(struct daemon *d)
 {
 	struct account *connections = &d->domain.connections;
+	const int next = dup(STDIN_FILENO);
 	struct rlimit limit;
 	size_t free_ones;
-	int next;
 
+	if (next >= 0)
+		close(next);
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	next = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (next < 0)
-		return -errno;
-	close(next);
-	if (limit.rlim_cur < (rlim_t)next + 2 * RESERVED_DESCRIPTORS)
+	if (next < 0 || limit.rlim_cur < (rlim_t)next + 2 * RESERVED_DESCRIPTORS) {
+		log_error("cannot start with so few file descriptors");
 		return -EMFILE;
+	}
 	free_ones = (size_t)limit.rlim_cur - (size_t)next - RESERVED_DESCRIPTORS;
 	if (free_ones < connections->limit)
 		connections->limit = free_ones;
@@ -212,6 +172,11 @@ static int bound_connections(struct daemon *d)
 
 static void become_ready(struct daemon *d)
 {
+	d->failure = appear(d);
+	if (d->failure < 0) {
+		stop(d);
+		return;
+	}
 	d->is_ready = true;
 	log_info("serving");
 	clients_serve(&d->clients);
@@ -236,12 +201,14 @@ static int run_loop(struct daemon *d)
 	end_turn(d, &more);
 	while (!d->is_ending) {
 		if (event_base_loop(d->base, EVLOOP_ONCE | (more ? EVLOOP_NONBLOCK : 0)) <
-		    0)
+		    0) {
+			log_error("the event loop has failed");
 			return -EIO;
+		}
 		clients_resume(&d->clients);
 		end_turn(d, &more);
 	}
-	return 0;
+	return d->failure;
 }
 
 /* ---- life ---- */
@@ -309,29 +276,26 @@ static int start(struct daemon *d)
 		log_error("cannot create the event loop: %s", strerror(-r));
 		return r;
 	}
-	r = find_directory(d);
+	r = runtime_prepare(&d->runtime, d->options, &d->clients);
+	if (r == 0)
+		r = bound_connections(d);
 	if (r == 0)
 		r = open_link(d);
 	if (r == 0)
-		r = install_sockets(d);
-	if (r == 0)
-		r = install_pidfile(d);
-	if (r < 0)
-		return r;
-	r = bound_connections(d);
-	if (r < 0)
-		log_error("cannot start with so few file descriptors: %s", strerror(-r));
+		r = appear_in_time(d);
+	if (r == 0 && !d->options->foreground && chdir("/") < 0)
+		log_warning("cannot leave the working directory: %s", strerror(errno));
 	return r;
 }
 
 static void end(struct daemon *d)
 {
+	forget_other(d);
 	if (d->has_link)
 		link_close(&d->link);
 	if (d->base)
 		clients_close(&d->clients);
-	for (int i = 0; i < INSTALLED; i++)
-		installed_remove(&d->installed[i]);
+	runtime_remove(&d->runtime);
 	startup_end();
 	domain_free(&d->domain);
 	if (d->on_term)
@@ -347,8 +311,7 @@ int daemon_run(const struct options *o)
 	struct daemon d = {.options = o};
 	int r, status;
 
-	for (int i = 0; i < INSTALLED; i++)
-		d.installed[i] = (struct installed)INSTALLED_NONE;
+	runtime_init(&d.runtime);
 	signal(SIGPIPE, SIG_IGN);
 	r = startup_standard_files();
 	if (r < 0) {
@@ -364,11 +327,8 @@ int daemon_run(const struct options *o)
 		}
 	}
 	r = start(&d);
-	if (r == 0) {
+	if (r == 0)
 		r = run_loop(&d);
-		if (r < 0)
-			log_error("the event loop has failed");
-	}
 	end(&d);
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

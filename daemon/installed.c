@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Others may write to the directory, too. So a name is taken only by creating what was
+ * not there, nothing is changed by name afterwards, and what is moved into place is known
+ * to be ours.
+ */
 #include "daemon/installed.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,27 +20,31 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Not longer than "qubesdb.sock": where the socket's path fits, this one does. */
+#define TEMPORARY_SIZE sizeof(".qdb01234567")
+
+#define TRIES 100
+
 /*
  * Looking whether a name is still ours and removing it are two steps. A lock on the
- * directory keeps a successor's rename from coming between. Anyone may hold such a lock,
- * so it is tried for a short while only: without it a rename goes on, a removal does not.
+ * directory keeps a successor's move from coming between. Anyone may hold such a lock, so
+ * it is tried for a short while only, and then done without.
  */
-static int lock_directory(const char *path, bool *locked)
+static int lock_directory(const char *path)
 {
 	const struct timespec pause = {.tv_nsec = 2000000};
 	char *directory = strdup(path);
 	int fd = -1;
 
-	*locked = false;
 	if (!directory)
 		return -1;
 	*strrchr(directory, '/') = '\0';
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(directory);
-	for (int tries = 0; fd >= 0 && !*locked && tries < 25; tries++) {
-		*locked = flock(fd, LOCK_EX | LOCK_NB) == 0;
-		if (!*locked)
-			nanosleep(&pause, NULL);
+	for (int tries = 0; fd >= 0 && tries < 25; tries++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			break;
+		nanosleep(&pause, NULL);
 	}
 	return fd;
 }
@@ -45,43 +55,70 @@ static void unlock_directory(int fd)
 		close(fd);
 }
 
-static int temporary_name(char *name, size_t size, const char *path)
+static void forget(struct installed *f)
 {
-	const char *slash = strrchr(path, '/');
-	int n;
-
-	if (!slash)
-		return -EINVAL;
-	n = snprintf(name, size, "%.*s/.qdb%d", (int)(slash - path), path, (int)getpid());
-	if (n < 0 || (size_t)n >= size)
-		return -ENAMETOOLONG;
-	if (unlink(name) < 0 && errno != ENOENT)
-		return -errno;
-	return 0;
-}
-
-static int move_into_place(struct installed *f, const char *temporary, const char *path)
-{
-	bool locked;
-	int lock, r;
-
-	f->path = strdup(path);
-	f->fd = open(temporary, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (!f->path || f->fd < 0) {
-		r = f->path ? -errno : -ENOMEM;
-		goto fail;
-	}
-	lock = lock_directory(path, &locked);
-	r = rename(temporary, path) < 0 ? -errno : 0;
-	unlock_directory(lock);
-	if (r == 0)
-		return 0;
-fail:
-	unlink(temporary);
+	if (f->temporary)
+		unlink(f->temporary);
 	if (f->fd >= 0)
 		close(f->fd);
+	free(f->temporary);
 	free(f->path);
 	*f = (struct installed)INSTALLED_NONE;
+}
+
+/* Creates a file of a new name. 0 or a negative errno, with nothing created. */
+typedef int (*create_fn)(const char *name, const void *what);
+
+/* The number need not be random: a name that is taken is left alone. */
+static int create_temporary(char *name, const char *path, create_fn create,
+			    const void *what)
+{
+	const size_t directory = (size_t)(strrchr(path, '/') + 1 - path);
+	struct timespec now;
+	int r = -EEXIST;
+
+	memcpy(name, path, directory);
+	for (int i = 0; i < TRIES && (r == -EEXIST || r == -EADDRINUSE); i++) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		snprintf(name + directory, TEMPORARY_SIZE, ".qdb%08lx",
+			 (unsigned long)now.tv_nsec);
+		r = create(name, what);
+	}
+	return r;
+}
+
+/* Makes sure that it is still what was created, and keeps hold of it. */
+static int hold(struct installed *f, mode_t type)
+{
+	struct stat made;
+
+	f->fd = open(f->temporary, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (f->fd < 0 || fstat(f->fd, &made) < 0)
+		return -errno;
+	return (made.st_mode & S_IFMT) == type && made.st_uid == geteuid() ? 0 : -EPERM;
+}
+
+static int prepare(struct installed *f, const char *path, create_fn create,
+		   const void *what, mode_t type)
+{
+	char name[PATH_MAX];
+	struct stat there;
+	int r;
+
+	if (strlen(path) + TEMPORARY_SIZE > sizeof(name))
+		return -ENAMETOOLONG;
+	if (lstat(path, &there) == 0 && S_ISDIR(there.st_mode))
+		return -EISDIR;
+	r = create_temporary(name, path, create, what);
+	if (r < 0)
+		return r;
+	f->path = strdup(path);
+	f->temporary = strdup(name);
+	if (!f->temporary)
+		unlink(name);
+	r = f->path && f->temporary ? hold(f, type) : -ENOMEM;
+	if (r < 0)
+		forget(f);
 	return r;
 }
 
@@ -90,77 +127,105 @@ int installed_directory(const char *path)
 	return mkdir(path, 0775) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-static int bind_and_listen(int fd, const char *name, int mode, int backlog)
+struct socket_to_make {
+	int fd;
+	int mode;
+	int backlog;
+};
+
+static int make_socket(const char *name, const void *what)
 {
+	const struct socket_to_make *s = what;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	mode_t before = 0;
+	int r;
 
+	if (strlen(name) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
 	memcpy(address.sun_path, name, strlen(name) + 1);
-	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	if ((mode >= 0 && chmod(name, (mode_t)mode) < 0) || listen(fd, backlog) < 0) {
-		const int error = errno;
-
+	if (s->mode >= 0)
+		before = umask(0777 & ~(mode_t)s->mode);
+	r = bind(s->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+	if (s->mode >= 0)
+		umask(before);
+	if (r == 0 && listen(s->fd, s->backlog) < 0) {
+		r = -errno;
 		unlink(name);
-		return -error;
 	}
-	return 0;
+	return r;
 }
 
 int installed_listen(struct installed *f, const char *path, int mode, int backlog)
 {
-	char name[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	int fd, r;
+	struct socket_to_make s = {.mode = mode, .backlog = backlog};
+	int r;
 
-	if (strlen(path) >= sizeof(name))
+	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return -ENAMETOOLONG;
-	r = temporary_name(name, sizeof(name), path);
-	if (r < 0)
-		return r;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
+	s.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (s.fd < 0)
 		return -errno;
-	r = bind_and_listen(fd, name, mode, backlog);
+	r = prepare(f, path, make_socket, &s, S_IFSOCK);
 	if (r == 0)
-		r = move_into_place(f, name, path);
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	return fd;
+		return s.fd;
+	close(s.fd);
+	return r;
+}
+
+static int make_symlink(const char *name, const void *target)
+{
+	return symlink(target, name) < 0 ? -errno : 0;
 }
 
 int installed_symlink(struct installed *f, const char *path, const char *target)
 {
-	char name[4096];
-	int r = temporary_name(name, sizeof(name), path);
+	return prepare(f, path, make_symlink, target, S_IFLNK);
+}
 
-	if (r < 0)
-		return r;
-	if (symlink(target, name) < 0)
+struct file_to_make {
+	const char *text;
+	int mode;
+};
+
+static int make_file(const char *name, const void *what)
+{
+	const struct file_to_make *m = what;
+	const size_t len = strlen(m->text);
+	int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = 0;
+
+	if (fd < 0)
 		return -errno;
-	return move_into_place(f, name, path);
+	errno = EIO;
+	if (fchmod(fd, (mode_t)m->mode) < 0 || write(fd, m->text, len) != (ssize_t)len) {
+		r = -errno;
+		unlink(name);
+	}
+	close(fd);
+	return r;
 }
 
 int installed_file(struct installed *f, const char *path, const char *text, int mode)
 {
-	char name[4096];
-	int fd, r = temporary_name(name, sizeof(name), path);
+	const struct file_to_make m = {.text = text, .mode = mode};
 
+	return prepare(f, path, make_file, &m, S_IFREG);
+}
+
+int installed_appear(struct installed *f)
+{
+	int lock, r;
+
+	if (!f->temporary)
+		return 0;
+	lock = lock_directory(f->path);
+	r = rename(f->temporary, f->path) < 0 ? -errno : 0;
+	unlock_directory(lock);
 	if (r < 0)
 		return r;
-	fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	if (fchmod(fd, (mode_t)mode) < 0)
-		r = -errno;
-	else if (write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		r = errno ? -errno : -EIO;
-	close(fd);
-	if (r < 0) {
-		unlink(name);
-		return r;
-	}
-	return move_into_place(f, name, path);
+	free(f->temporary);
+	f->temporary = NULL;
+	return 0;
 }
 
 static bool is_ours(const struct installed *f)
@@ -173,16 +238,15 @@ static bool is_ours(const struct installed *f)
 
 void installed_remove(struct installed *f)
 {
-	bool locked;
 	int lock;
 
 	if (!f->path)
 		return;
-	lock = lock_directory(f->path, &locked);
-	if (locked && is_ours(f))
-		unlink(f->path);
-	unlock_directory(lock);
-	close(f->fd);
-	free(f->path);
-	*f = (struct installed)INSTALLED_NONE;
+	if (!f->temporary) {
+		lock = lock_directory(f->path);
+		if (is_ours(f))
+			unlink(f->path);
+		unlock_directory(lock);
+	}
+	forget(f);
 }

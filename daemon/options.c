@@ -15,8 +15,7 @@
 /* Xen's DOMID_FIRST_RESERVED: ids from here on are not domains. */
 #define DOMIDS 0x7ff0
 
-/* What is left of a socket address for the name, with directory and suffixes around it.
- */
+/* What is left of a socket address for the name, with directory and suffixes around. */
 #define NAME_SIZE 64
 
 enum {
@@ -93,7 +92,7 @@ static bool take_option(struct options *o, int option)
 {
 	switch (option) {
 	case OPT_RW_SOCKET_PERMS:
-		o->rw_socket_mode = parse_number(optarg, 8, 010000);
+		o->rw_socket_mode = parse_number(optarg, 8, 01000);
 		return o->rw_socket_mode >= 0 || bad("not an octal mode", optarg);
 	case OPT_RUNTIME_DIR:
 		o->runtime_dir = optarg;

@@ -205,11 +205,18 @@ static int set_address(struct socket_vchan *v)
 
 static int begin_to_listen(struct socket_vchan *v)
 {
-	v->listener = installed_listen(&v->installed, v->address.sun_path, -1, 1);
-	if (v->listener < 0) {
-		log_error("cannot listen on %s: %s", v->address.sun_path,
-			  strerror(-v->listener));
-		return v->listener;
+	const char *path = v->address.sun_path;
+	int r;
+
+	v->listener = r = installed_listen(&v->installed, path, -1, 1);
+	if (r >= 0)
+		r = installed_appear(&v->installed);
+	if (r < 0) {
+		log_error("cannot listen on %s: %s", path, strerror(-r));
+		installed_remove(&v->installed);
+		if (v->listener >= 0)
+			close(v->listener);
+		return r;
 	}
 	event_assign(&v->accept, v->common.base, v->listener, EV_READ | EV_PERSIST,
 		     on_accept, v);

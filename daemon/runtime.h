@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What other programs find in the runtime directory: sockets, links to them, a pidfile.
+ */
+#ifndef QDB_RUNTIME_H
+#define QDB_RUNTIME_H
+
+#include <limits.h>
+
+#include "daemon/clients.h"
+#include "daemon/installed.h"
+#include "daemon/options.h"
+
+enum { RW_SOCKET, RO_SOCKET, RW_LINK, RO_LINK, PIDFILE, RUNTIME_FILES };
+
+struct runtime {
+	char directory[PATH_MAX]; /* absolute */
+	struct installed files[RUNTIME_FILES];
+};
+
+void runtime_init(struct runtime *r);
+
+/*
+ * Does everything that can fail, short of being found, and has `c` listen. The functions
+ * here return 0 or a negative errno, with the reason logged.
+ */
+int runtime_prepare(struct runtime *r, const struct options *o, struct clients *c);
+
+/*
+ * Another daemon that serves on the read-write socket: a connection to it, which ends
+ * when it does; -ENOENT if there is none; another negative errno if there is one that
+ * cannot be told of.
+ */
+int runtime_find_other(const struct runtime *r);
+
+/* Takes the place of whoever is found now. */
+int runtime_appear(struct runtime *r);
+
+/* Removes what is still ours. */
+void runtime_remove(struct runtime *r);
+
+#endif
