@@ -32,25 +32,20 @@ static void put_into_bucket(struct pathmap *map, struct path_node *node)
 	*bucket = node;
 }
 
-static void use_few_buckets(struct pathmap *map)
+/* Without memory for other buckets they stay as they are, and nothing else changes. */
+static void resize(struct pathmap *map, size_t n_buckets)
 {
-	memset(map->few, 0, sizeof(map->few));
-	map->buckets = map->few;
-	map->n_buckets = PATHMAP_FEW;
-}
-
-/* Without memory for more buckets the chains grow, and nothing else changes. */
-static void grow(struct pathmap *map)
-{
-	struct path_node **old = map->buckets;
+	struct path_node **old = map->buckets, **buckets = map->few;
 	struct path_node *node;
 
-	map->buckets = calloc(2 * map->n_buckets, sizeof(struct path_node *));
-	if (!map->buckets) {
-		map->buckets = old;
+	if (n_buckets > PATHMAP_FEW)
+		buckets = calloc(n_buckets, sizeof(struct path_node *));
+	else
+		memset(map->few, 0, sizeof(map->few));
+	if (!buckets)
 		return;
-	}
-	map->n_buckets *= 2;
+	map->buckets = buckets;
+	map->n_buckets = n_buckets;
 	RB_FOREACH (node, path_tree, &map->tree)
 		put_into_bucket(map, node);
 	if (old != map->few)
@@ -59,9 +54,10 @@ static void grow(struct pathmap *map)
 
 void pathmap_init(struct pathmap *map)
 {
+	memset(map, 0, sizeof(*map));
 	RB_INIT(&map->tree);
-	map->count = 0;
-	use_few_buckets(map);
+	map->buckets = map->few;
+	map->n_buckets = PATHMAP_FEW;
 }
 
 bool pathmap_is_empty(const struct pathmap *map)
@@ -72,7 +68,7 @@ bool pathmap_is_empty(const struct pathmap *map)
 void pathmap_insert(struct pathmap *map, struct path_node *node)
 {
 	if (2 * map->count >= map->n_buckets)
-		grow(map);
+		resize(map, 2 * map->n_buckets);
 	node->hash = path_hash(node->path, node->path_len);
 	put_into_bucket(map, node);
 	RB_INSERT(path_tree, &map->tree, node);
@@ -87,10 +83,9 @@ void pathmap_remove(struct pathmap *map, struct path_node *node)
 		link = &(*link)->chain;
 	*link = node->chain;
 	RB_REMOVE(path_tree, &map->tree, node);
-	if (--map->count > 0 || map->buckets == map->few)
-		return;
-	free(map->buckets);
-	use_few_buckets(map);
+	map->count--;
+	if (map->n_buckets > PATHMAP_FEW && 16 * map->count < map->n_buckets)
+		resize(map, map->count > 0 ? map->n_buckets / 2 : PATHMAP_FEW);
 }
 
 struct path_node *pathmap_find(struct pathmap *map, const char *path, size_t len)

@@ -17,7 +17,7 @@ struct path_node {
 	struct path_node *chain; /* the next in the same bucket */
 	uint64_t hash;
 	size_t path_len;
-	const char *path; /* path_len characters and a NUL; lives as long as the node */
+	const char *path; /* path_len characters; lives as long as the node */
 };
 
 #define PATHMAP_FEW 8

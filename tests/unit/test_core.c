@@ -8,6 +8,40 @@
 #include "daemon/core/watch.h"
 #include "tests/unit/unit.h"
 
+static bool find_all(struct pathmap *map, struct path_node *nodes, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		if (pathmap_find(map, nodes[i].path, nodes[i].path_len) != &nodes[i])
+			return false;
+	return true;
+}
+
+START_TEST(a_path_map_gives_back_what_it_does_not_need)
+{
+	enum { MANY = 4096, FEW = 100 };
+	static struct path_node nodes[MANY];
+	static char paths[MANY][8];
+	struct pathmap map;
+
+	pathmap_init(&map);
+	for (size_t i = 0; i < MANY; i++) {
+		nodes[i].path_len =
+			(size_t)snprintf(paths[i], sizeof(paths[i]), "/%zu", i);
+		nodes[i].path = paths[i];
+		pathmap_insert(&map, &nodes[i]);
+	}
+	ck_assert(find_all(&map, nodes, 0, MANY));
+	for (size_t i = FEW; i < MANY; i++)
+		pathmap_remove(&map, &nodes[i]);
+	ck_assert_uint_le(map.n_buckets, 16 * FEW);
+	ck_assert(find_all(&map, nodes, 0, FEW));
+	ck_assert(!find_all(&map, nodes, FEW, FEW + 1));
+	for (size_t i = 0; i < FEW; i++)
+		pathmap_remove(&map, &nodes[i]);
+	ck_assert(pathmap_is_empty(&map) && map.buckets == map.few);
+}
+END_TEST
+
 static int put(struct namespace *ns, const char *path, const char *value)
 {
 	return namespace_write(ns, path, strlen(path), value, strlen(value));
@@ -413,6 +447,7 @@ END_TEST
 
 static void fill(TCase *t)
 {
+	tcase_add_test(t, a_path_map_gives_back_what_it_does_not_need);
 	tcase_add_test(t, the_namespace_is_ordered_by_byte);
 	tcase_add_test(t, values_grow_and_shrink_under_account);
 	tcase_add_test(t, a_full_namespace_refuses_and_changes_nothing);
