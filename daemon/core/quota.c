@@ -7,20 +7,22 @@
 #define MIB (1024u * KIB)
 
 /*
- * Twenty times the busiest namespace seen in practice has 3,000 entries; these defaults
- * are far above that. A value fits the backlog many times over, and an event the output
- * quota, so no single message can exceed a limit.
+ * The busiest namespace seen in practice has 150 entries; twenty times that is 3,000, and
+ * these limits are still far above. What is queued for one receiver has room for more
+ * than any one step may add to it: the backlog for many of the longest values, and the
+ * output of a client for all of its watches firing at once, twice.
  */
 const struct quota_description quota_descriptions[QUOTAS] = {
 	/* clang-format off */
-	[QUOTA_ENTRIES]     = {"entries",     100000,    "entries", "entries of the namespace"},
-	[QUOTA_BYTES]       = {"bytes",       32 * MIB,  "bytes",   "paths and values of the namespace"},
-	[QUOTA_CONNECTIONS] = {"connections", 1024,      "",        "local clients at one time"},
-	[QUOTA_WATCHES]     = {"watches",     16384,     "",        "watches of one client"},
-	[QUOTA_OUTPUT]      = {"output",      1 * MIB,   "bytes",   "answers and events that one client has not read"},
-	[QUOTA_CHANGES]     = {"changes",     131072,     "paths",   "changed paths that the peer has not confirmed"},
-	[QUOTA_UNANSWERED]  = {"unanswered",  1024,      "",        "operations that the peer has not answered"},
-	[QUOTA_BACKLOG]     = {"backlog",     256 * KIB, "bytes",   "messages that the peer has not taken"},
+	[QUOTA_ENTRIES]        = {"entries",        100000,    "entries", "entries of the namespace"},
+	[QUOTA_BYTES]          = {"bytes",          32 * MIB,  "bytes",   "paths and values of the namespace"},
+	[QUOTA_CONNECTIONS]    = {"connections",    1024,      "",        "local clients at one time"},
+	[QUOTA_WATCHES]        = {"watches",        65536,     "",        "watches of all clients"},
+	[QUOTA_CLIENT_WATCHES] = {"client-watches", 12288,     "",        "watches of one client"},
+	[QUOTA_OUTPUT]         = {"output",         2 * MIB,   "bytes",   "answers and events that one client has not read"},
+	[QUOTA_CHANGES]        = {"changes",        131072,    "paths",   "changed paths that the peer has not confirmed"},
+	[QUOTA_UNANSWERED]     = {"unanswered",     1024,      "",        "operations that the peer has not answered"},
+	[QUOTA_BACKLOG]        = {"backlog",        256 * KIB, "bytes",   "messages that the peer has not taken"},
 	/* clang-format on */
 };
 

@@ -7,8 +7,9 @@
  * answer to the one before it is complete, nor while that much output waits.
  *
  * Events may come between any two messages. Only they can grow the output past that mark:
- * those that say the same again are merged while the client does not read, and past the
- * quota the client is given up; it must reconnect and look at everything again.
+ * those that say the same again are merged while the client does not read (pending.c),
+ * and past the quota the client is given up; it must reconnect and look at everything
+ * again.
  *
  * The answer to a change is put into the queue before the change is made, because the
  * client's own watches may fire on it and their events must follow the answer. If the
@@ -22,6 +23,7 @@
 
 #include "daemon/core/domain.h"
 #include "daemon/core/outq.h"
+#include "daemon/core/pending.h"
 #include "protocol/message.h"
 
 #define OUTPUT_PIECE (128u * 1024u)
@@ -50,6 +52,7 @@ struct session {
 	uint64_t last_response; /* position of the newest response in `out` */
 	struct answer answer;
 	struct outq out;
+	struct pending pending;
 	struct message_stream in;
 };
 
@@ -88,6 +91,7 @@ struct session *session_next_active(struct domain *d)
 static bool respond(struct session *s, enum qdb_msg type, const char *path,
 		    size_t path_len, const char *data, size_t data_len)
 {
+	pending_forget(&s->pending);
 	s->last_response = outq_position(&s->out);
 	if (outq_add(&s->out, type, path, path_len, data, data_len) < 0) {
 		fail(s, "no memory for an answer");
@@ -102,27 +106,28 @@ static bool echo(struct session *s, const struct message *m, enum qdb_msg type)
 	return respond(s, type, m->path, m->path_len, NULL, 0);
 }
 
-static bool is_same_event(struct session *s, const struct watch *watch, const char *path,
-			  size_t len)
+static int queue_events(struct session *s, const struct watch *watch, const char *path,
+			size_t len)
 {
-	const char *last;
+	int r = 0;
 
-	if (!s->stalled || watch->last_event == 0 ||
-	    watch->last_event - 1 <= s->last_response)
-		return false;
-	last = outq_path_at(&s->out, watch->last_event - 1);
-	return last && strlen(last) == len && memcmp(last, path, len) == 0;
+	for (size_t i = 0; r == 0 && i < watch->count; i++)
+		r = outq_add(&s->out, QDB_RESP_WATCH, path, len, NULL, 0);
+	return r;
 }
 
-static void notify(struct watcher *watcher, struct watch *watch, const char *path,
+static void notify(struct watcher *watcher, const struct watch *watch, const char *path,
 		   size_t len)
 {
 	struct session *s = (struct session *)(void *)watcher;
+	const size_t watch_len = watch->at->node.path_len;
 
-	if (s->failure || is_same_event(s, watch, path, len))
+	if (s->failure)
 		return;
-	watch->last_event = outq_position(&s->out) + 1;
-	if (outq_add(&s->out, QDB_RESP_WATCH, path, len, NULL, 0) < 0)
+	if (s->stalled &&
+	    !pending_add(&s->pending, path, len, watch_len, outq_position(&s->out)))
+		return;
+	if (queue_events(s, watch, path, len) < 0)
 		fail(s, "too many events that were not read");
 	activate(s);
 }
@@ -325,6 +330,7 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 	s->owner = owner;
 	s->read_only = access == SESSION_READ_ONLY;
 	outq_init(&s->out, QUOTA_OUTPUT);
+	pending_init(&s->pending);
 	message_stream_init(&s->in, MESSAGE_FROM_CLIENT);
 	*ret = s;
 	return 0;
@@ -335,6 +341,7 @@ void session_free(struct session *s)
 	watch_remove_all(&s->domain->watches, &s->watcher);
 	deactivate(s);
 	account_release(&s->domain->connections, 1);
+	pending_forget(&s->pending);
 	outq_free(&s->out);
 	free(s);
 }
@@ -364,6 +371,7 @@ const uint8_t *session_output(const struct session *s, size_t *len)
 void session_sent(struct session *s, size_t len)
 {
 	outq_consume(&s->out, len);
+	pending_taken(&s->pending, s->out.sent);
 	if (outq_used(&s->out) > 0)
 		return;
 	s->stalled = false;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The index is an ordered map of the paths that are watched, each with the list of its
- * registrations. A change of an entry concerns the exact path and the directories above
- * it, so the cost of a change grows with its own depth, not with the number of watches.
+ * watchers. A change of an entry concerns the exact path and the directories above it, so
+ * the cost of a change grows with its own depth, not with the number of watches. Each
+ * watcher has a map of its own besides, so that it finds its registrations whatever
+ * others have registered on the same paths.
  *
  * The removal of a directory is one event for those who watch it or a directory above.
  * Those who watch something below are told only if that, or something under it, really
@@ -19,17 +21,24 @@ static struct watched_path *to_watched(struct path_node *node)
 	return pathmap_object(node, struct watched_path, node);
 }
 
+static struct watch *to_watch(struct path_node *node)
+{
+	return pathmap_object(node, struct watch, of_watcher);
+}
+
 void watch_index_init(struct watch_index *index)
 {
 	pathmap_init(&index->map);
+	account_init(&index->account, QUOTA_WATCHES);
 }
 
 void watcher_init(struct watcher *watcher,
-		  void (*notify)(struct watcher *, struct watch *, const char *, size_t))
+		  void (*notify)(struct watcher *, const struct watch *, const char *,
+				 size_t))
 {
 	watcher->notify = notify;
-	TAILQ_INIT(&watcher->watches);
-	account_init(&watcher->account, QUOTA_WATCHES);
+	pathmap_init(&watcher->watches);
+	account_init(&watcher->account, QUOTA_CLIENT_WATCHES);
 }
 
 static struct watched_path *get_watched(struct watch_index *index, const char *path,
@@ -59,38 +68,76 @@ static void drop_if_unused(struct watch_index *index, struct watched_path *w)
 	free(w);
 }
 
-int watch_add(struct watch_index *index, struct watcher *watcher, const char *path,
-	      size_t len)
+static int charge(struct watch_index *index, struct watcher *watcher)
 {
-	struct watched_path *at;
-	struct watch *watch;
-	int r;
+	int r = account_charge(&watcher->account, 1);
 
-	r = account_charge(&watcher->account, 1);
 	if (r < 0)
 		return r;
+	r = account_charge(&index->account, 1);
+	if (r < 0)
+		account_release(&watcher->account, 1);
+	return r;
+}
+
+static void release(struct watch_index *index, struct watcher *watcher, size_t amount)
+{
+	account_release(&index->account, amount);
+	account_release(&watcher->account, amount);
+}
+
+static struct watch *get_watch(struct watch_index *index, struct watcher *watcher,
+			       const char *path, size_t len)
+{
+	struct watch *watch = to_watch(pathmap_find(&watcher->watches, path, len));
+	struct watched_path *at;
+
+	if (watch)
+		return watch;
 	watch = malloc(sizeof(*watch));
 	at = watch ? get_watched(index, path, len) : NULL;
 	if (!at) {
 		free(watch);
-		account_release(&watcher->account, 1);
-		return -ENOMEM;
+		return NULL;
 	}
+	watch->of_watcher.path = at->path;
+	watch->of_watcher.path_len = len;
 	watch->at = at;
 	watch->watcher = watcher;
-	watch->last_event = 0;
+	watch->count = 0;
 	TAILQ_INSERT_TAIL(&at->watches, watch, of_path);
-	TAILQ_INSERT_TAIL(&watcher->watches, watch, of_watcher);
+	pathmap_insert(&watcher->watches, &watch->of_watcher);
+	return watch;
+}
+
+int watch_add(struct watch_index *index, struct watcher *watcher, const char *path,
+	      size_t len)
+{
+	struct watch *watch;
+	int r;
+
+	r = charge(index, watcher);
+	if (r < 0)
+		return r;
+	watch = get_watch(index, watcher, path, len);
+	if (!watch) {
+		release(index, watcher, 1);
+		return -ENOMEM;
+	}
+	watch->count++;
 	return 0;
 }
 
-static void free_watch(struct watch_index *index, struct watch *watch)
+static void take_back(struct watch_index *index, struct watch *watch, size_t count)
 {
 	struct watched_path *at = watch->at;
 
+	release(index, watch->watcher, count);
+	watch->count -= count;
+	if (watch->count > 0)
+		return;
+	pathmap_remove(&watch->watcher->watches, &watch->of_watcher);
 	TAILQ_REMOVE(&at->watches, watch, of_path);
-	TAILQ_REMOVE(&watch->watcher->watches, watch, of_watcher);
-	account_release(&watch->watcher->account, 1);
 	free(watch);
 	drop_if_unused(index, at);
 }
@@ -98,26 +145,20 @@ static void free_watch(struct watch_index *index, struct watch *watch)
 int watch_remove(struct watch_index *index, struct watcher *watcher, const char *path,
 		 size_t len)
 {
-	struct watched_path *at = to_watched(pathmap_find(&index->map, path, len));
-	struct watch *watch;
+	struct watch *watch = to_watch(pathmap_find(&watcher->watches, path, len));
 
-	if (!at)
+	if (!watch)
 		return -ENOENT;
-	TAILQ_FOREACH (watch, &at->watches, of_path) {
-		if (watch->watcher != watcher)
-			continue;
-		free_watch(index, watch);
-		return 0;
-	}
-	return -ENOENT;
+	take_back(index, watch, 1);
+	return 0;
 }
 
 void watch_remove_all(struct watch_index *index, struct watcher *watcher)
 {
 	struct watch *watch;
 
-	while ((watch = TAILQ_FIRST(&watcher->watches)))
-		free_watch(index, watch);
+	while ((watch = to_watch(pathmap_last(&watcher->watches))))
+		take_back(index, watch, watch->count);
 }
 
 static void fire(struct watched_path *at, const char *path, size_t len)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Who wants to know of which path. A watch on "/a" means that entry, one on "/a/"
- * everything below; a watcher may register the same watch several times.
+ * everything below; a watcher may register the same watch several times, and then wants
+ * an event for each registration.
  */
 #ifndef QDB_WATCH_H
 #define QDB_WATCH_H
@@ -15,16 +16,16 @@
 struct watch;
 TAILQ_HEAD(watch_list, watch);
 
-/* Embedded in whoever watches. */
+/* Embedded in whoever watches. Must not be moved. */
 struct watcher {
 	/*
 	 * `watch` fired because of `path`. Must neither add nor remove watches, nor free
 	 * a watcher.
 	 */
-	void (*notify)(struct watcher *watcher, struct watch *watch, const char *path,
-		       size_t path_len);
-	struct watch_list watches;
-	struct account account;
+	void (*notify)(struct watcher *watcher, const struct watch *watch,
+		       const char *path, size_t path_len);
+	struct pathmap watches; /* each path that it watches once */
+	struct account account; /* registrations */
 };
 
 struct watched_path {
@@ -33,22 +34,25 @@ struct watched_path {
 	char path[];
 };
 
+/* What one watcher has registered on one path. */
 struct watch {
+	struct path_node of_watcher;
 	TAILQ_ENTRY(watch) of_path;
-	TAILQ_ENTRY(watch) of_watcher;
 	struct watched_path *at;
 	struct watcher *watcher;
-	uint64_t last_event; /* the watcher's own; 0 when the watch is new */
+	size_t count;
 };
 
 struct watch_index {
 	struct pathmap map;
+	struct account account; /* registrations of all watchers */
 };
 
 void watch_index_init(struct watch_index *index);
 
 void watcher_init(struct watcher *watcher,
-		  void (*notify)(struct watcher *, struct watch *, const char *, size_t));
+		  void (*notify)(struct watcher *, const struct watch *, const char *,
+				 size_t));
 
 /* 0, or -EDQUOT or -ENOMEM. */
 int watch_add(struct watch_index *index, struct watcher *watcher, const char *path,

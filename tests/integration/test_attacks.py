@@ -145,6 +145,44 @@ class Greedy(Attack):
             expected = sorted(paths * 2 + ["/w/0100"])
             self.assertEqual(watcher.events_until_mark(via=writer), expected)
 
+    def test_paused_watcher_of_a_directory(self):
+        """Entries that are written in turn: one event for each waits, not one for each write."""
+        watcher, writer = self.connect(self.a), self.connect(self.a)
+        watcher.watch("/w/", "/w/1")
+        paths = [f"/w/{n}" for n in range(3)]
+        writer.write_all([(p, "") for p in paths] * 15000)
+        self.assertEqual(set(watcher.events_until_mark(via=writer)), set(paths))
+
+    def test_all_watches_of_a_client_fire_at_once(self):
+        """As many as it may have, on one path: none of the events is too much for it."""
+        for daemon in self.a, self.b:
+            watcher, writer = self.connect(daemon), self.connect(daemon)
+            answers = watcher.pump(pack(WATCH, "/x") * 20000, 20000)
+            watches = sum(m.type == OK for m in answers)
+            self.assertLess(watches, 20000)
+            watcher.unwatch("/x")
+            for _ in range(2):
+                writer.write("/x")
+                self.assertEqual(watcher.events_until_mark(via=writer), ["/x"] * (watches - 1))
+
+    def test_watches_of_many_clients(self):
+        """All clients together have a limit, too, and what one leaves another may use."""
+        attackers = [self.connect(self.a, ro=True) for _ in range(8)]
+        for attacker in attackers:
+            answers = {m.type for m in attacker.pump(pack(WATCH, "/x") * 15000, 15000)}
+        self.assertEqual(answers, {ERROR})
+        honest = self.connect(self.a)
+        honest.expect(ERROR, WATCH, "/x")
+        honest.write("/x", "1")
+        attackers[0].unwatch("/x")
+        honest.watch("/x")
+        honest.write("/x", "2")
+        self.assertEqual(honest.event(), "/x")
+        self.check()
+        for attacker in attackers:
+            attacker.close()
+        when(lambda: honest.watch(*["/x"] * 1000), Broken)
+
     def test_too_many_watches_are_refused(self):
         """There is a limit, or there is room: never an end of the daemon or of the connection."""
         for attacker in self.victims(ro=True):

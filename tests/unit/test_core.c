@@ -134,12 +134,15 @@ END_TEST
 
 static char fired[1000];
 
-static void note(struct watcher *watcher, struct watch *watch, const char *path,
+static void note(struct watcher *watcher, const struct watch *watch, const char *path,
 		 size_t len)
 {
 	(void)watcher;
 	snprintf(fired + strlen(fired), sizeof(fired) - strlen(fired), "%s<%.*s> ",
 		 watch->at->path, (int)len, path);
+	if (watch->count > 1)
+		snprintf(fired + strlen(fired), sizeof(fired) - strlen(fired), "x%zu ",
+			 watch->count);
 }
 
 static int watch(struct watch_index *index, struct watcher *w, const char *path)
@@ -164,16 +167,17 @@ START_TEST(a_change_fires_the_exact_watch_and_those_above)
 	watch(&index, &w, "");
 	fired[0] = '\0';
 	watch_fire_entry(&index, "/w/x", 4);
-	ck_assert_str_eq(fired, "/w/x</w/x> /w/x</w/x> /</w/x> /w/</w/x> ");
+	ck_assert_str_eq(fired, "/w/x</w/x> x2 /</w/x> /w/</w/x> ");
 	ck_assert_int_eq(watch_remove(&index, &w, "/w/x", 4), 0);
 	ck_assert_int_eq(watch_remove(&index, &w, "/none", 5), -ENOENT);
 	fired[0] = '\0';
 	watch_fire_entry(&index, "/w/x", 4);
 	ck_assert_str_eq(fired, "/w/x</w/x> /</w/x> /w/</w/x> ");
 	ck_assert_uint_eq(w.account.used, 7);
+	ck_assert_uint_eq(index.account.used, 7);
 	watch_remove_all(&index, &w);
-	ck_assert_uint_eq(w.account.used, 0);
-	ck_assert(pathmap_is_empty(&index.map));
+	ck_assert_uint_eq(w.account.used + index.account.used, 0);
+	ck_assert(pathmap_is_empty(&index.map) && pathmap_is_empty(&w.watches));
 }
 END_TEST
 
@@ -191,6 +195,28 @@ START_TEST(a_watch_of_another_is_not_removed)
 	ck_assert_int_eq(watch_remove(&index, &b, "/x", 2), -ENOENT);
 	ck_assert_int_eq(watch_remove(&index, &a, "/x", 2), 0);
 	ck_assert(pathmap_is_empty(&index.map));
+}
+END_TEST
+
+START_TEST(the_watches_of_all_are_bounded)
+{
+	struct watch_index index;
+	struct watcher a, b;
+
+	watch_index_init(&index);
+	watcher_init(&a, note);
+	watcher_init(&b, note);
+	index.account.limit = 2;
+	ck_assert_int_eq(watch(&index, &a, "/x"), 0);
+	ck_assert_int_eq(watch(&index, &a, "/x"), 0);
+	ck_assert_int_eq(watch(&index, &b, "/x"), -EDQUOT);
+	ck_assert_int_eq(watch(&index, &a, "/x"), -EDQUOT);
+	ck_assert_uint_eq(a.account.used + b.account.used, 2);
+	ck_assert_int_eq(watch_remove(&index, &a, "/x", 2), 0);
+	ck_assert_int_eq(watch(&index, &b, "/x"), 0);
+	watch_remove_all(&index, &a);
+	watch_remove_all(&index, &b);
+	ck_assert_uint_eq(a.account.used + b.account.used + index.account.used, 0);
 }
 END_TEST
 
@@ -453,6 +479,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, a_full_namespace_refuses_and_changes_nothing);
 	tcase_add_test(t, a_change_fires_the_exact_watch_and_those_above);
 	tcase_add_test(t, a_watch_of_another_is_not_removed);
+	tcase_add_test(t, the_watches_of_all_are_bounded);
 	tcase_add_test(t, a_directory_tells_those_above_and_what_really_goes);
 	tcase_add_test(t, output_leaves_in_runs_of_whole_messages);
 	tcase_add_test(t, a_torn_message_leaves_alone);

@@ -54,6 +54,7 @@ static void check_and_free(struct session *s)
 	session_free(s);
 	ck_assert(namespace_is_consistent(&domain.entries));
 	ck_assert(pathmap_is_empty(&domain.watches.map));
+	ck_assert_uint_eq(domain.watches.account.used, 0);
 	ck_assert_uint_eq(domain.connections.used, 0);
 	ck_assert_ptr_null(session_next_active(&domain));
 	domain_free(&domain);
@@ -202,19 +203,125 @@ START_TEST(a_stalled_watcher_has_equal_events_merged)
 
 	ask(w, QDB_CMD_WATCH, "/d/", NULL);
 	ask(w, QDB_CMD_WATCH, "/d/x", NULL);
-	ask(s, QDB_CMD_WRITE, "/d/x", "0");
 	session_stalled(w);
 	for (int i = 0; i < 100000; i++)
 		ask(s, QDB_CMD_WRITE, "/d/x", "1");
 	ask(s, QDB_CMD_WRITE, "/d/y", "1");
 	ask(s, QDB_CMD_WRITE, "/d/x", "1");
 	ck_assert_ptr_null(session_failure(w));
-	ck_assert_str_eq(take(w), "RESP_WATCH /d/x; RESP_WATCH /d/x; RESP_WATCH /d/y; "
-				  "RESP_WATCH /d/x");
+	ck_assert_str_eq(take(w), "RESP_WATCH /d/x; RESP_WATCH /d/x; RESP_WATCH /d/y");
 	ask(s, QDB_CMD_WRITE, "/d/x", "1");
 	ask(s, QDB_CMD_WRITE, "/d/x", "1");
 	ck_assert_str_eq(take(w), "RESP_WATCH /d/x; RESP_WATCH /d/x; RESP_WATCH /d/x; "
 				  "RESP_WATCH /d/x");
+	session_free(w);
+	check_and_free(s);
+}
+END_TEST
+
+START_TEST(merging_is_by_path_in_the_order_of_the_first)
+{
+	static const char *const paths[] = {"/d/b", "/d/a", "/d/"};
+	struct session *s = client(SESSION_READ_WRITE), *w = client(SESSION_READ_WRITE);
+
+	ask(w, QDB_CMD_WATCH, "/d/", NULL);
+	ask(w, QDB_CMD_WATCH, "/d/b", NULL);
+	session_stalled(w);
+	for (int i = 0; i < 30000; i++)
+		ask(s, i % 3 == 2 ? QDB_CMD_RM : QDB_CMD_WRITE, paths[i % 3], NULL);
+	ck_assert_ptr_null(session_failure(w));
+	ck_assert_str_eq(take(w), "RESP_WATCH /d/b; RESP_WATCH /d/b; RESP_WATCH /d/a; "
+				  "RESP_WATCH /d/");
+	session_free(w);
+	check_and_free(s);
+}
+END_TEST
+
+START_TEST(merging_keeps_an_event_for_each_registration)
+{
+	struct session *s = client(SESSION_READ_WRITE), *w = client(SESSION_READ_WRITE);
+
+	ask(w, QDB_CMD_WATCH, "/x", NULL);
+	ask(w, QDB_CMD_WATCH, "/x", NULL);
+	session_stalled(w);
+	for (int i = 0; i < 1000; i++)
+		ask(s, QDB_CMD_WRITE, "/x", "1");
+	ck_assert_str_eq(take(w), "RESP_WATCH /x; RESP_WATCH /x");
+	session_free(w);
+	check_and_free(s);
+}
+END_TEST
+
+/* Takes one message; the session goes on being stalled. */
+static const char *take_one(struct session *s)
+{
+	const uint8_t *bytes;
+	size_t len;
+
+	bytes = session_output(s, &len);
+	ck_assert_uint_ge(len, MESSAGE_HEADER_SIZE);
+	text[0] = '\0';
+	unit_append_messages(text, sizeof(text), bytes, MESSAGE_HEADER_SIZE);
+	session_sent(s, MESSAGE_HEADER_SIZE);
+	return text;
+}
+
+START_TEST(what_has_been_taken_is_no_longer_pending)
+{
+	struct session *s = client(SESSION_READ_WRITE), *w = client(SESSION_READ_WRITE);
+	char path[32], expected[64];
+
+	ask(w, QDB_CMD_WATCH, "/", NULL);
+	session_stalled(w);
+	ask(s, QDB_CMD_WRITE, "/0", "1");
+	for (int i = 1; i < 50000; i++) {
+		snprintf(path, sizeof(path), "/%d", i % 10);
+		ask(s, QDB_CMD_WRITE, path, "1");
+		ask(s, QDB_CMD_WRITE, path, "1");
+		snprintf(expected, sizeof(expected), "RESP_WATCH /%d", (i - 1) % 10);
+		ck_assert_str_eq(take_one(w), expected);
+	}
+	ask(s, QDB_CMD_WRITE, "/0", "1");
+	ck_assert_str_eq(take(w), "RESP_WATCH /9; RESP_WATCH /0");
+	session_free(w);
+	check_and_free(s);
+}
+END_TEST
+
+START_TEST(what_was_watched_after_a_pending_event_has_its_own)
+{
+	struct session *s = client(SESSION_READ_WRITE), *w = client(SESSION_READ_WRITE);
+
+	ask(w, QDB_CMD_WATCH, "/x", NULL);
+	session_stalled(w);
+	ask(s, QDB_CMD_WRITE, "/x", "1");
+	put(w, QDB_CMD_UNWATCH, "/x", NULL);
+	put(w, QDB_CMD_WATCH, "/x", NULL);
+	session_run(w);
+	ask(s, QDB_CMD_WRITE, "/x", "1");
+	ask(s, QDB_CMD_WRITE, "/x", "1");
+	ck_assert_str_eq(take(w), "RESP_WATCH /x; OK /x; OK /x; RESP_WATCH /x");
+	session_free(w);
+	check_and_free(s);
+}
+END_TEST
+
+START_TEST(all_watches_of_a_client_fit_its_output_twice)
+{
+	struct session *s = client(SESSION_READ_WRITE), *w = client(SESSION_READ_WRITE);
+	const char *answer;
+	size_t n = 0;
+
+	for (;; n++) {
+		answer = ask(w, QDB_CMD_WATCH, n % 2 ? "/x/y" : "/x/", NULL);
+		if (strcmp(answer, n % 2 ? "OK /x/y" : "OK /x/") != 0)
+			break;
+	}
+	ck_assert_str_eq(answer, n % 2 ? "ERROR /x/y" : "ERROR /x/");
+	ck_assert_uint_ge(n, 10000);
+	ask(s, QDB_CMD_WRITE, "/x/y", NULL);
+	ask(s, QDB_CMD_RM, "/x/", NULL);
+	ck_assert_ptr_null(session_failure(w));
 	session_free(w);
 	check_and_free(s);
 }
@@ -360,6 +467,11 @@ static void fill(TCase *t)
 	tcase_add_test(t, a_refused_change_tells_nobody);
 	tcase_add_test(t, each_registration_fires_for_every_change);
 	tcase_add_test(t, a_stalled_watcher_has_equal_events_merged);
+	tcase_add_test(t, merging_is_by_path_in_the_order_of_the_first);
+	tcase_add_test(t, merging_keeps_an_event_for_each_registration);
+	tcase_add_test(t, what_has_been_taken_is_no_longer_pending);
+	tcase_add_test(t, what_was_watched_after_a_pending_event_has_its_own);
+	tcase_add_test(t, all_watches_of_a_client_fit_its_output_twice);
 	tcase_add_test(t, merging_never_puts_an_event_before_its_response);
 	tcase_add_test(t, a_watcher_that_never_reads_is_given_up);
 	tcase_add_test(t, a_long_answer_costs_a_bounded_amount);
