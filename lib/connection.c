@@ -3,8 +3,12 @@
  * Programs poll the connection's descriptor and take one event at each wake-up, so what
  * has not been asked for has to stay in the socket: a message is received as its 72 bytes
  * of header, then as many bytes as that announces, and nothing is read ahead.
+ *
+ * The descriptor is a blocking one, but a program's event loop may change that. It costs
+ * a poll() where there is nothing to do but wait.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,10 +89,38 @@ static int socket_error(void)
 	return errno == ECONNRESET ? -EPIPE : -errno;
 }
 
+/* Whether errno says only that there is nothing yet, and there is now. */
+static bool is_ready_now(int fd, short events)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = events};
+
+	return errno == EAGAIN && poll(&poll_fd, 1, -1) >= 0;
+}
+
+static ssize_t send_some(int fd, const void *bytes, size_t len)
+{
+	ssize_t n;
+
+	do {
+		n = send(fd, bytes, len, MSG_NOSIGNAL);
+	} while (n < 0 && is_ready_now(fd, POLLOUT));
+	return n;
+}
+
+static ssize_t receive_some(int fd, void *buf, size_t len)
+{
+	ssize_t n;
+
+	do {
+		n = recv(fd, buf, len, 0);
+	} while (n < 0 && is_ready_now(fd, POLLIN));
+	return n;
+}
+
 int connection_send(struct qdb_handle *h, const uint8_t *bytes, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = send(h->fd, bytes, len, MSG_NOSIGNAL);
+		ssize_t n = send_some(h->fd, bytes, len);
 
 		if (n >= 0) {
 			bytes += n;
@@ -105,7 +137,7 @@ static int read_exactly(int fd, void *buf, size_t len, bool interruptible)
 	size_t got = 0;
 
 	while (got < len) {
-		ssize_t n = recv(fd, (char *)buf + got, len - got, 0);
+		ssize_t n = receive_some(fd, (char *)buf + got, len - got);
 
 		if (n > 0)
 			got += (size_t)n;

@@ -119,9 +119,10 @@ char *qdb_read_watch(qdb_handle_t h);
 /*
  * Returns the descriptor to poll for readability, or -1 on failure: with EPIPE if the
  * connection was closed and the daemon cannot be reached. It belongs to the library, is
- * the one that commands use, and stays the same while the connection lives. It tells
- * nothing of events that arrived while a command waited for its answer: ask
- * qdb_watches_pending() too.
+ * the one that commands use, and stays the same while the connection lives. A program may
+ * make it non-blocking: every call waits all the same, but any signal handler then ends
+ * qdb_read_watch() with EINTR, SA_RESTART or not. It tells nothing of events that arrived
+ * while a command waited for its answer: ask qdb_watches_pending() too.
  */
 int qdb_watch_fd(qdb_handle_t h);
 

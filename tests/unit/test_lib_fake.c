@@ -217,6 +217,17 @@ void fake_await_send(void)
 		sched_yield();
 }
 
+/* poll() is ppoll() where there is no other. */
+#ifndef SYS_poll
+#define SYS_poll SYS_ppoll
+#endif
+
+void fake_await_poll(void)
+{
+	while (current_syscall() != SYS_poll)
+		sched_yield();
+}
+
 void fake_await_all_read(void)
 {
 	int n = 1;

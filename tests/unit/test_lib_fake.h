@@ -53,9 +53,10 @@ bool fake_is_readable(int fd);
 void fake_start(void (*body)(void));
 void fake_join(void);
 
-/* From such a thread: until the main thread waits in recv() or send(). */
+/* From such a thread: until the main thread waits in recv(), send() or poll(). */
 void fake_await_recv(void);
 void fake_await_send(void);
+void fake_await_poll(void);
 /* Until the library has read everything that was sent. */
 void fake_await_all_read(void);
 

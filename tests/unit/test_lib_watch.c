@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Events and descriptors, split messages, signals. */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -266,7 +267,8 @@ static void interrupt_then_take_writes(void)
 	fake_expect(QDB_CMD_WRITE, "/a", long_value);
 }
 
-START_TEST(an_interrupted_send_is_finished)
+/* One write after which the next has to wait for room; both are answered. */
+static void fill_send_buffer(void)
 {
 	int smallest = 1;
 
@@ -278,6 +280,11 @@ START_TEST(an_interrupted_send_is_finished)
 	fake_send(QDB_RESP_OK, "/a", NULL);
 	fake_send(QDB_RESP_OK, "/a", NULL);
 	ck_assert_int_eq(qdb_write(fake_handle, path_a, long_value, LONG_VALUE), 1);
+}
+
+START_TEST(an_interrupted_send_is_finished)
+{
+	fill_send_buffer();
 	fake_start(interrupt_then_take_writes);
 	ck_assert_int_eq(qdb_write(fake_handle, path_a, long_value, LONG_VALUE), 1);
 	fake_join();
@@ -346,6 +353,90 @@ START_TEST(read_watch_never_gives_up_in_mid_event)
 }
 END_TEST
 
+/* ---- an event loop made the descriptor non-blocking ---- */
+
+static void make_non_blocking(void)
+{
+	int fd = qdb_watch_fd(fake_handle);
+
+	ck_assert_int_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
+}
+
+static void answer_in_pieces_to_who_polls(void)
+{
+	struct qdb_hdr hdr;
+
+	fake_header(&hdr, QDB_RESP_READ, "/a", 2);
+	interrupt_and(fake_await_poll);
+	fake_send_bytes(&hdr, 10);
+	fake_await_all_read();
+	interrupt_and(fake_await_poll);
+	fake_send_bytes((const char *)&hdr + 10, sizeof(hdr) - 10);
+	fake_await_all_read();
+	fake_await_poll();
+	fake_send_bytes("ok", 2);
+}
+
+START_TEST(a_command_waits_on_a_non_blocking_descriptor)
+{
+	make_non_blocking();
+	on_signal(0);
+	fake_start(answer_in_pieces_to_who_polls);
+	read_a("ok");
+	fake_join();
+	ck_assert_int_eq(signals, 2);
+}
+END_TEST
+
+static void take_writes_of_who_polls(void)
+{
+	interrupt_and(fake_await_poll);
+	fake_expect(QDB_CMD_WRITE, "/a", long_value);
+	fake_expect(QDB_CMD_WRITE, "/a", long_value);
+}
+
+START_TEST(a_send_waits_on_a_non_blocking_descriptor)
+{
+	fill_send_buffer();
+	make_non_blocking();
+	fake_start(take_writes_of_who_polls);
+	ck_assert_int_eq(qdb_write(fake_handle, path_a, long_value, LONG_VALUE), 1);
+	fake_join();
+	ck_assert_int_eq(signals, 1);
+	fake_expect_nothing();
+}
+END_TEST
+
+static void send_event_to_who_polls(void)
+{
+	fake_await_poll();
+	fake_send(QDB_RESP_WATCH, "/a", NULL);
+}
+
+static void interrupt_who_polls(void)
+{
+	fake_await_poll();
+	ck_assert_int_eq(pthread_kill(main_thread, SIGUSR1), 0);
+}
+
+START_TEST(read_watch_waits_on_a_non_blocking_descriptor)
+{
+	make_non_blocking();
+	fake_start(send_event_to_who_polls);
+	expect_event("/a");
+	fake_join();
+
+	on_signal(0);
+	fake_start(interrupt_who_polls);
+	ck_assert_ptr_null(qdb_read_watch(fake_handle));
+	ck_assert_int_eq(errno, EINTR);
+	fake_join();
+
+	fake_send(QDB_RESP_WATCH, "/later", NULL);
+	expect_event("/later");
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("watch");
@@ -363,5 +454,8 @@ int main(void)
 	tcase_add_test(tcase, read_watch_gives_up_on_a_signal);
 	tcase_add_test(tcase, read_watch_goes_on_after_a_restarting_signal);
 	tcase_add_test(tcase, read_watch_never_gives_up_in_mid_event);
+	tcase_add_test(tcase, a_command_waits_on_a_non_blocking_descriptor);
+	tcase_add_test(tcase, a_send_waits_on_a_non_blocking_descriptor);
+	tcase_add_test(tcase, read_watch_waits_on_a_non_blocking_descriptor);
 	return fake_run("lib watch", (TCase *[]){tcase, NULL});
 }
