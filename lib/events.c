@@ -10,7 +10,8 @@
 
 static int compare_paths(const void *a, const void *b)
 {
-	return strcmp(((const struct event *)a)->path, ((const struct event *)b)->path);
+	return strcmp(((const struct unread_event *)a)->path,
+		      ((const struct unread_event *)b)->path);
 }
 
 void events_init(struct events *e)
@@ -28,9 +29,9 @@ void events_clear(struct events *e)
 		free(path);
 }
 
-static struct event *event_new(const char *path)
+static struct unread_event *event_new(const char *path)
 {
-	struct event *event = calloc(1, sizeof(*event));
+	struct unread_event *event = calloc(1, sizeof(*event));
 
 	if (event == NULL)
 		return NULL;
@@ -41,7 +42,7 @@ static struct event *event_new(const char *path)
 	return NULL;
 }
 
-static void event_free(struct event *event)
+static void event_free(struct unread_event *event)
 {
 	free(event->path);
 	free(event);
@@ -49,8 +50,8 @@ static void event_free(struct event *event)
 
 int events_add(struct events *e, const char *path)
 {
-	struct event *event = event_new(path);
-	struct event **found = &event;
+	struct unread_event *event = event_new(path);
+	struct unread_event **found = &event;
 
 	if (event == NULL)
 		return -ENOMEM;
@@ -68,7 +69,7 @@ int events_add(struct events *e, const char *path)
 
 char *events_take(struct events *e)
 {
-	struct event *event = TAILQ_FIRST(&e->queue);
+	struct unread_event *event = TAILQ_FIRST(&e->queue);
 	char *path;
 
 	if (event == NULL)

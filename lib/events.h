@@ -14,14 +14,14 @@
 
 #define QDB_EVENTS_PLENTY 1024
 
-struct event {
-	TAILQ_ENTRY(event) link;
+struct unread_event {
+	TAILQ_ENTRY(unread_event) link;
 	bool is_excess;
 	char *path;
 };
 
 struct events {
-	TAILQ_HEAD(, event) queue;
+	TAILQ_HEAD(, unread_event) queue;
 	void *excess; /* tree of the queued events that are in excess, by path */
 	size_t len;
 };
