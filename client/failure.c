@@ -71,11 +71,11 @@ static bool can_connect(const char *path)
 
 static bool is_read_only(const struct options *o)
 {
-	const char *directory = getenv("QUBESDB_RUNTIME_DIR");
+	const char *directory = secure_getenv("QUBESDB_RUNTIME_DIR");
 	char *path;
 	bool connected;
 
-	if (!directory)
+	if (!directory || !directory[0])
 		directory = "/var/run/qubes";
 	if (asprintf(&path, "%s/qubesdb%s%s.sock", directory, o->domain ? "." : "",
 		     o->domain ? o->domain : "") < 0)

@@ -2,7 +2,10 @@
 """No connection, no output, and the reasons that a refusal is explained with."""
 import os
 import re
+import shutil
+import subprocess
 
+import harness
 from harness import COMMANDS, NAME, CommandTest, listen
 
 ARGS = {"read": ["/a"], "write": ["/a", "v"], "rm": ["/a"], "list": ["/a"], "multiread": ["/a"],
@@ -110,6 +113,20 @@ class Reasons(CommandTest):
     def test_write_to_a_directory(self):
         self.check_reason("write", "/d/", "v", path="/d/",
                           reason="the path ends in '/', so it names a directory")
+
+    def test_an_empty_directory_is_none(self):
+        """QUBESDB_RUNTIME_DIR= means /var/run/qubes, here in a /run of its own."""
+        tap = self.tap()
+        tap.refused.add(b"/a")
+        inside = [shutil.which("unshare") or "/unshare", "--map-root-user", "--mount", "sh", "-ec",
+                  "mount -t tmpfs none /run; mkdir -p /var/run/qubes; ln -s \"$0\"/* /var/run/qubes;"
+                  "QUBESDB_RUNTIME_DIR= exec \"$@\"", tap.dir]
+        try:
+            subprocess.run([*inside, "true"], capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("no mounts of its own here")
+        self.check(*inside, f"{harness.client_dir}/qubesdb-write", "/a", "v", status=1,
+                   err=b"Failed to write /a: refused by the daemon\n")
 
     def test_refused_otherwise(self):
         tap = self.tap()
