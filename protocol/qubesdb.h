@@ -4,8 +4,7 @@
  *
  * Every message, on a local socket and on the vchan alike, is a struct qdb_hdr followed
  * by data_len bytes of data. Programs that use libqubesdb do not need this header; it is
- * for those that speak the protocol themselves. qubesdb-protocol(7) describes who may
- * send what.
+ * for those that speak the protocol themselves.
  */
 #ifndef QUBESDB_H
 #define QUBESDB_H
