@@ -82,8 +82,8 @@ static void check_answered(struct end *e, int path)
 			    path_name(path));
 }
 
-static void on_change(struct watcher *watcher, struct watch *watch, const char *name,
-		      size_t len)
+static void on_change(struct watcher *watcher, const struct watch *watch,
+		      const char *name, size_t len)
 {
 	struct end *e = observer_end(watcher);
 	unsigned *starve = alloc_starve;
@@ -170,7 +170,8 @@ static void start(struct end *e)
 	struct new_end *n = &e->new;
 
 	memset(n, 0, sizeof(*n));
-	domain_init(&n->domain, e->side == DOM0 ? REPLICA_DOM0 : REPLICA_VM, ++incarnations);
+	domain_init(&n->domain, e->side == DOM0 ? REPLICA_DOM0 : REPLICA_VM,
+		    ++incarnations);
 	n->directory = -1;
 	n->was_serving = n->domain.serving;
 	watcher_init(&n->observer, on_change);
@@ -192,12 +193,12 @@ static void check_counters(struct end *e)
 		world_judge(e->world, COUNTER, "connections");
 	for (struct path_node *node = pathmap_first(&d->watches.map, "", 0); node;
 	     node = pathmap_next(node)) {
-		struct watch *watch;
+		const struct watch *watch;
 
 		TAILQ_FOREACH (watch,
 			       &pathmap_object(node, struct watched_path, node)->watches,
 			       of_path)
-			watches++;
+			watches += watch->count;
 	}
 	for (int i = 0; i < CLIENTS; i++)
 		for (int p = 0; p < PATHS; p++)

@@ -202,7 +202,8 @@ static void crash(struct world *w, const struct action *a)
 
 static void squeeze(struct end *e)
 {
-	if (e->kind != KIND_NEW || e->new.domain.replica.changes.paths.used > (e->side == DOM0 ? 38 : 44))
+	if (e->kind != KIND_NEW ||
+	    e->new.domain.replica.changes.paths.used > (e->side == DOM0 ? 38 : 44))
 		return;
 	e->new.domain.replica.changes.paths.limit = e->side == DOM0 ? 38 : 45;
 	e->new.domain.replica.changes.unanswered.limit = 4;
