@@ -107,6 +107,13 @@ void replica_disconnected(struct replica *r)
 	outq_clear(&r->out);
 }
 
+/* Who does not keep to the protocol is no legacy VM, and the next may be the first one. */
+static void violated(struct replica *r, const char *how)
+{
+	sending_fail(r, how);
+	r->served_legacy = false;
+}
+
 /* ---- the beginning of a link, in dom0 ---- */
 
 /* Operations that the peer has processed are done, whether their answers came or not. */
@@ -145,7 +152,7 @@ static void begin_dump(struct replica *r)
 static void on_dump_request(struct replica *r, const struct message *m)
 {
 	if (r->state != REPLICA_CONNECTED || m->path_len > 0) {
-		sending_fail(r, "a request for a dump that may not be asked for now");
+		violated(r, "a request for a dump that may not be asked for now");
 		return;
 	}
 	if (!r->peer_is_legacy)
@@ -272,7 +279,7 @@ static void on_dump_entry(struct replica *r, const struct message *m)
 	if (r->state == REPLICA_CONNECTED)
 		meet_legacy_dom0(r);
 	if (r->state != REPLICA_DUMPING)
-		sending_fail(r, "a dump that was not asked for");
+		violated(r, "a dump that was not asked for");
 	else if (m->path_len == 0)
 		end_dump(r);
 	else
@@ -410,7 +417,7 @@ void replica_received(struct replica *r, size_t len)
 		if (status == MESSAGE_INCOMPLETE)
 			return;
 		if (status == MESSAGE_VIOLATION)
-			sending_fail(r, "a message that the protocol does not allow");
+			violated(r, "a message that the protocol does not allow");
 		else
 			handle(r, &m);
 	}

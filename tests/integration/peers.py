@@ -99,18 +99,32 @@ class FakeVM(Link):
         self.send(MULTIREAD)
         return self
 
+    def be_emptied(self, messages):
+        if [m.type for m in messages] != [WRITE, RM] or messages[1].path != b"/":
+            raise Broken(f"{messages} before a dump")
+        self.state.clear()
+        while messages:
+            self.send(OK, messages.pop(0).path)
+
     def dump(self):
         """
         Takes the dump: entries in descending order and the end mark. Between them only
-        answers may come, which a deployed agent passes over.
+        answers may come, which a deployed agent passes over. Before them, a VM that did not
+        announce itself may be made to forget what it holds from the last link.
         """
         last = None
+        emptying = []
         while True:
             message = self.recv()
             if message.type in (OK, ERROR):
                 if self.is_answer(message):
                     self.early.append(message)
                 continue
+            if message.type in (WRITE, RM) and last is None and not self.announced:
+                emptying.append(message)
+                continue
+            if last is None and emptying:
+                self.be_emptied(emptying)
             if message.type != R_MULTIREAD:
                 raise Broken(f"{message} inside a dump")
             if not message.path:

@@ -13,7 +13,7 @@ import signal
 import socket
 import struct
 
-from harness import Case, run
+from harness import Case, run, when
 from qdb import (ERROR, HEADER, LIST, MULTIREAD, NOENT, OK, READ, RM, UNWATCH, WATCH, WRITE,
                  Broken, Closed, pack)
 
