@@ -5,6 +5,7 @@
 
 #include "daemon/vchan/vchan.h"
 
+extern const struct vchan_transport vchan_xen_transport;
 extern const struct vchan_transport vchan_socket_transport;
 
 #endif

@@ -7,6 +7,7 @@
 
 /* In the order in which "auto" prefers them. */
 static const struct vchan_transport *const transports[] = {
+	&vchan_xen_transport,
 	&vchan_socket_transport,
 };
 
@@ -17,7 +18,8 @@ const struct vchan_transport *vchan_transport_find(const char *name)
 	const bool any = strcmp(name, "auto") == 0;
 
 	for (size_t i = 0; i < TRANSPORTS; i++)
-		if (any ? transports[i]->available() : !strcmp(name, transports[i]->name))
+		if ((any || !strcmp(name, transports[i]->name)) &&
+		    transports[i]->available())
 			return transports[i];
 	return NULL;
 }

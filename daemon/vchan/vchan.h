@@ -17,6 +17,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "protocol/message.h"
+
+/* The most that a caller may insist on putting into a channel whole. */
+#define VCHAN_PIECE_SIZE MESSAGE_MAX_SIZE
+
 enum vchan_end { VCHAN_SERVER, VCHAN_CLIENT };
 
 struct vchan_handlers {
@@ -57,7 +62,7 @@ struct vchan_transport {
 	void (*close)(struct vchan *v);
 };
 
-/* The transport of this name, "auto" for the first available one, or NULL. */
+/* The transport of this name, "auto" for any, if this machine has it; else NULL. */
 const struct vchan_transport *vchan_transport_find(const char *name);
 
 /*
@@ -78,8 +83,8 @@ ssize_t vchan_read(struct vchan *v, void *buf, size_t len);
 void vchan_listen_to(struct vchan *v, bool wanted);
 
 /*
- * How many bytes vchan_write() would take whole now. When that is not enough, ready() is
- * called once there is more.
+ * How many bytes vchan_write() would take whole now. When that is less than
+ * VCHAN_PIECE_SIZE, ready() is called once there is more.
  */
 size_t vchan_room(struct vchan *v);
 

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * dom0's end: publishes a ring in xenstore and waits until the VM has mapped it. Each
+ * ring serves one connection; its keys are removed when that has come.
+ *
+ * Nothing in a ring tells that its VM was destroyed. xenstore says whenever some domain
+ * has ended, and then the hypervisor is asked about this one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#define __XEN_TOOLS__ 1
+#include <xenctrl.h>
+
+#include "daemon/log.h"
+#include "daemon/vchan/xen.h"
+
+#define DOMAIN_ENDED "@releaseDomain"
+#define RING_SIZE 4096
+
+static const char *const devices[] = {"/dev/xen/evtchn", "/dev/xen/gntalloc"};
+
+/* A domain that is being saved counts as running: it may go on. */
+static bool is_gone(const struct xen_vchan *v)
+{
+	const uint32_t domid = (uint32_t)v->common.address.remote_domid;
+	xc_dominfo_t info;
+
+	if (xc_domain_getinfo(v->control, domid, 1, &info) != 1)
+		return errno == ESRCH;
+	return info.domid != domid || info.dying ||
+	       (info.shutdown && info.shutdown_reason != SHUTDOWN_suspend);
+}
+
+static int begin(struct xen_vchan *v)
+{
+	int r;
+
+	if (!v->control)
+		v->control = xc_interface_open(NULL, NULL, 0);
+	if (!v->control || !xs_watch(v->store, DOMAIN_ENDED, "")) {
+		r = -errno;
+		log_error("cannot watch over domain %d: %s",
+			  v->common.address.remote_domid, strerror(-r));
+		return r;
+	}
+	if (v->path[0] == '\0' && is_gone(v)) {
+		log_error("there is no domain %d", v->common.address.remote_domid);
+		return -ESRCH;
+	}
+	snprintf(v->path, sizeof(v->path), "data/vchan/%d/%d",
+		 v->common.address.remote_domid, v->common.address.port);
+	return 0;
+}
+
+static void store_changed(struct xen_vchan *v)
+{
+	if (is_gone(v))
+		v->common.handlers->gone(v->common.context);
+}
+
+/* The library must not be tried without them: failing, it frees what it never set. */
+static int check_devices(void)
+{
+	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+		int fd = open(devices[i], O_RDWR | O_CLOEXEC);
+
+		if (fd < 0) {
+			const int r = -errno;
+
+			log_error("cannot open %s: %s", devices[i], strerror(-r));
+			return r;
+		}
+		close(fd);
+	}
+	return 0;
+}
+
+static int attempt(struct xen_vchan *v)
+{
+	struct libxenvchan *ring;
+	int r = check_devices();
+
+	if (r < 0)
+		return r;
+	errno = 0;
+	ring = libxenvchan_server_init(NULL, v->common.address.remote_domid, v->path,
+				       RING_SIZE, RING_SIZE);
+	if (!ring) {
+		r = errno ? -errno : -EIO;
+		log_error("cannot share memory with domain %d: %s",
+			  v->common.address.remote_domid, strerror(-r));
+		return r;
+	}
+	return xen_ring_begin(v, ring);
+}
+
+/* Another daemon for this VM may have published its own ring there meanwhile. */
+static bool keys_are_ours(const struct xen_vchan *v)
+{
+	char key[sizeof(v->path) + 16], *value;
+	bool ours;
+
+	if (!v->store)
+		return false;
+	snprintf(key, sizeof(key), "%s/event-channel", v->path);
+	value = xs_read(v->store, XBT_NULL, key, NULL);
+	ours = value && strtoul(value, NULL, 10) == v->ring->event_port;
+	free(value);
+	return ours;
+}
+
+/* What is forgotten here libxenvchan_close() would remove, whosever it is. */
+static void withdraw_keys(struct xen_vchan *v)
+{
+	if (keys_are_ours(v))
+		xs_rm(v->store, XBT_NULL, v->path);
+	free(v->ring->xs_path);
+	v->ring->xs_path = NULL;
+}
+
+static void close_ring(struct xen_vchan *v)
+{
+	if (v->ring->xs_path)
+		withdraw_keys(v);
+	libxenvchan_close(v->ring);
+}
+
+/* Servers of other ports share the directory. */
+static void remove_directory(struct xen_vchan *v)
+{
+	char directory[sizeof(v->path)], **names;
+	xs_transaction_t t;
+	unsigned n;
+	bool done = false;
+
+	snprintf(directory, sizeof(directory), "data/vchan/%d",
+		 v->common.address.remote_domid);
+	while (!done && (t = xs_transaction_start(v->store)) != XBT_NULL) {
+		names = xs_directory(v->store, t, directory, &n);
+		if (names && n == 0)
+			xs_rm(v->store, t, directory);
+		free(names);
+		done = xs_transaction_end(v->store, t, false) || errno != EAGAIN;
+	}
+}
+
+static void end(struct xen_vchan *v)
+{
+	if (v->store && v->path[0] != '\0')
+		remove_directory(v);
+	if (v->control)
+		xc_interface_close(v->control);
+}
+
+const struct xen_end xen_server = {
+	.begin = begin,
+	.store_changed = store_changed,
+	.attempt = attempt,
+	.connected = withdraw_keys,
+	.close_ring = close_ring,
+	.end = end,
+};

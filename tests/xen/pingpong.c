@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Round trips through both daemons, by way of libqubesdb.
+ *
+ *   qdb-pingpong ping NAME COUNT    in dom0: writes /ping, waits for /pong, COUNT times
+ *   qdb-pingpong pong               in the VM: writes /pong, then answers each /ping with
+ *                                   one, until it is "end"
+ *   qdb-pingpong write NAME COUNT   in dom0: COUNT writes, each waits for its answer
+ *
+ * "ping" and "write" print "median_us=N max_us=N".
+ */
+#include <qubesdb-client.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000L + t.tv_nsec / 1000;
+}
+
+static int compare(const void *left, const void *right)
+{
+	long a = *(const long *)left, b = *(const long *)right;
+
+	return (a > b) - (a < b);
+}
+
+static int fails(const char *what)
+{
+	perror(what);
+	return 1;
+}
+
+static int await_event(qdb_handle_t h)
+{
+	char *path = qdb_read_watch(h);
+
+	free(path);
+	return path ? 0 : -1;
+}
+
+static int pong(void)
+{
+	qdb_handle_t h = qdb_open(NULL);
+	bool more = true;
+
+	if (!h || !qdb_watch(h, "/ping") || !qdb_write(h, "/pong", "ready", 5))
+		return fails("cannot watch");
+	while (more) {
+		char *value;
+		unsigned len;
+
+		if (await_event(h) < 0)
+			return fails("no event");
+		value = qdb_read(h, "/ping", &len);
+		if (!value || !qdb_write(h, "/pong", value, len))
+			return fails("cannot answer");
+		more = strcmp(value, "end") != 0;
+		free(value);
+	}
+	qdb_close(h);
+	return 0;
+}
+
+static int round_trip(qdb_handle_t h, bool both_ways, const char *value)
+{
+	char *answer;
+	int same;
+
+	if (!both_ways)
+		return qdb_write(h, "/local", (char *)value, (unsigned)strlen(value))
+			       ? 0
+			       : -1;
+	if (!qdb_write(h, "/ping", (char *)value, (unsigned)strlen(value)) ||
+	    await_event(h) < 0)
+		return -1;
+	answer = qdb_read(h, "/pong", NULL);
+	same = answer && strcmp(answer, value) == 0;
+	free(answer);
+	return same ? 0 : -1;
+}
+
+static int measure(char *name, bool both_ways, int count)
+{
+	qdb_handle_t h = qdb_open(name);
+	long *took = calloc((size_t)count, sizeof(*took));
+	char value[16];
+
+	if (!h || !took || (both_ways && !qdb_watch(h, "/pong")))
+		return fails("cannot begin");
+	for (int i = 0; i < count; i++) {
+		const long start = now_us();
+
+		snprintf(value, sizeof(value), "%d", i);
+		if (round_trip(h, both_ways, value) < 0)
+			return fails("no answer");
+		took[i] = now_us() - start;
+	}
+	if (both_ways && round_trip(h, true, "end") < 0)
+		return fails("no end");
+	qsort(took, (size_t)count, sizeof(*took), compare);
+	printf("median_us=%ld max_us=%ld\n", took[count / 2], took[count - 1]);
+	free(took);
+	qdb_close(h);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "pong"))
+		return pong();
+	if (argc == 4 && !strcmp(argv[1], "ping") && atoi(argv[3]) > 0)
+		return measure(argv[2], true, atoi(argv[3]));
+	if (argc == 4 && !strcmp(argv[1], "write") && atoi(argv[3]) > 0)
+		return measure(argv[2], false, atoi(argv[3]));
+	fprintf(stderr,
+		"usage: qdb-pingpong ping|write NAME COUNT | qdb-pingpong pong\n");
+	return 1;
+}
