@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What a connected pair does not do: ask the hypervisor or xenstore, wake up, or grow.
+
+# switches PID: how often the threads of the process have run.
+switches() {
+	cat /proc/"$1"/task/*/status | awk '/ctxt_switches/ { n += $2 } END { print n }'
+}
+
+# idle PID: fails if it runs within some seconds. It is about time, so there is no event.
+idle() {
+	before=$(switches "$1")
+	sleep 5
+	after=$(switches "$1")
+	echo "ran $((after - before)) times"
+	[ "$before" = "$after" ]
+}
+
+# size PID: descriptors, mappings, and memory in use in KiB.
+size() {
+	echo "$(ls /proc/"$1"/fd | wc -l) $(wc -l </proc/"$1"/maps) $(awk '/^VmRSS/ { print $2 }' /proc/"$1"/status)"
+}
+
+# grown BEFORE AFTER: fails if there are more descriptors, several mappings or 200 KiB more.
+same_size() {
+	echo "$1 $2" | awk '{ exit !($4 <= $1 && $5 <= $2 + 4 && $6 <= $3 + 200) }'
+}
+
+xenstore_requests() {
+	wc -l </logs/xenstored
+}
+
+scenario_quiet() {
+	step "start a pair"
+	pair_start quiet
+	pingpong "$domid" quiet 2 >/dev/null
+	step "no hypercall in 100 round trips, by dom0 or for its xenstore"
+	calls=$(count_calls privcmd_ioctl true)
+	[ "$calls" = 0 ]
+	inside "$domid" "qubesdb-rm /pong; qdb-pingpong pong </dev/null >/tmp/pong 2>&1 &"
+	timeout 60 qubesdb-read -d quiet -w /pong
+	requests=$(xenstore_requests)
+	calls=$(count_calls privcmd_ioctl qdb-pingpong ping quiet 100)
+	asked=$(($(xenstore_requests) - requests))
+	note "over 100 round trips: $calls hypercalls through privcmd, $asked lines in xenstored's trace"
+	[ "$calls" = 0 ]
+	[ "$asked" = 0 ]
+	step "an idle pair sleeps"
+	in_step "$domid" quiet
+	note "idle in dom0: $(idle "$(daemon_pid quiet)")"
+	idle "$(daemon_pid quiet)"
+	note "idle in the guest: $(inside "$domid" 'idle $(pidof qubesdb-daemon)')"
+	inside "$domid" 'idle $(pidof qubesdb-daemon)'
+}
+
+scenario_churn() {
+	step "start a pair"
+	pair_start churn
+	fill churn
+	same "$domid" churn
+	pid=$(daemon_pid churn)
+	path="/local/domain/0/data/vchan/$domid/111"
+	step "a guest that connects and closes"
+	inside "$domid" "killall -9 qubesdb-daemon; vchan-churn client 0 $path 20"
+	before=$(size "$pid")
+	inside "$domid" "timeout 500 vchan-churn client 0 $path 1000 >/tmp/churn 2>&1; echo \$? >/tmp/churned &"
+	await_inside "$domid" "[ -s /tmp/churned ]"
+	[ "$(inside "$domid" "cat /tmp/churned")" = 0 ]
+	inside "$domid" agent
+	same "$domid" churn
+	after=$(size "$pid")
+	note "dom0's daemon, descriptors, mappings and KiB before and after 1000 connections: $before, $after"
+	same_size "$before" "$after"
+	step "a server that closes whatever connects"
+	kill "$pid"
+	await_poll 60 daemon_gone churn
+	vchan-churn server "$domid" "data/vchan/$domid/111" 20
+	before=$(inside "$domid" 'size $(pidof qubesdb-daemon)')
+	vchan-churn server "$domid" "data/vchan/$domid/111" 1000
+	daemon churn
+	fill churn
+	same "$domid" churn
+	after=$(inside "$domid" 'size $(pidof qubesdb-daemon)')
+	note "the agent, before and after as many: $before, $after"
+	same_size "$before" "$after"
+}
+
+# await_inside DOMID COMMAND: until it succeeds in the guest; each try may take long.
+await_inside() {
+	await_poll 60 inside "$1" "await_poll 20 eval '$2'"
+}
