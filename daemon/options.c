@@ -49,7 +49,7 @@ void options_print_usage(FILE *out)
 	      "  --runtime-dir=DIR        where sockets and pidfile are "
 	      "(" DEFAULT_RUNTIME_DIR ")\n"
 	      "  --log-dir=DIR            where the log is (" DEFAULT_LOG_DIR ")\n"
-	      "  --vchan=auto|socket      how to reach the other side (auto)\n"
+	      "  --vchan=auto|xen|socket  how to reach the other side (auto)\n"
 	      "  --foreground             do not fork; log to standard error\n"
 	      "  --help                   print this\n"
 	      "  --version                print the version\n\n"

@@ -68,7 +68,7 @@ scenario_restart() {
 	same "$domid" restart
 	step "the agent is killed"
 	inside "$domid" "killall -9 qubesdb-daemon"
-	qubesdb-write -d restart /while/away x
+	qubesdb-write -d restart /mark/away x
 	inside "$domid" agent
 	same "$domid" restart
 	step "dom0's daemon is killed"
