@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xenstore.h>
 
 static int serve_once(int domid, const char *path)
@@ -34,20 +33,20 @@ static int connect_once(struct xs_handle *store, int domid, const char *path)
 	static char last[16];
 	struct libxenvchan *vchan = NULL;
 	char key[128], *port;
+	unsigned n;
 
 	snprintf(key, sizeof(key), "%s/event-channel", path);
+	if (!xs_watch(store, key, ""))
+		return -1;
 	while (!vchan) {
+		free(xs_read_watch(store, &n));
 		port = xs_read(store, XBT_NULL, key, NULL);
 		if (port && strcmp(port, last) != 0)
 			vchan = libxenvchan_client_init(NULL, domid, path);
-		if (vchan)
-			snprintf(last, sizeof(last), "%s", port);
-		else
-			usleep(2000);
-		if (!port)
-			last[0] = '\0';
+		snprintf(last, sizeof(last), "%s", port ? port : "");
 		free(port);
 	}
+	xs_unwatch(store, key, "");
 	libxenvchan_close(vchan);
 	return 0;
 }
