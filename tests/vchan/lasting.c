@@ -156,6 +156,7 @@ static void from_handlers(struct end *e, bool first)
 		control_step("closing when there is something to read");
 		while (e->vchan)
 			control_turn();
+		control_sync_asleep("closed");
 		e->on_connected = close_here;
 		end_open(e);
 		control_step("closing when connected");
@@ -164,13 +165,13 @@ static void from_handlers(struct end *e, bool first)
 	} else {
 		end_send(e, 1, 1);
 		control_sync("written");
+		control_sync_asleep("closed");
 		end_expect_the_end(e);
 		vchan_restart(e->vchan, 0);
 		end_meet(e, 3, 2);
 		end_expect_the_end(e);
 		end_close(e);
 	}
-	control_sync("closed");
 }
 
 static void server_acts_in_handlers(struct end *e)
