@@ -106,6 +106,7 @@ static uint32_t fill(struct end *e, size_t size)
 static void write_full(struct end *e, size_t size)
 {
 	unsigned before;
+	bool put;
 
 	check(fill(e, size) > 0, "no message fits into an empty ring");
 	before = e->ready;
@@ -115,9 +116,12 @@ static void write_full(struct end *e, size_t size)
 	control_sync_asleep("and nobody was called");
 	control_sync_asleep("a byte has been read");
 	before = e->ready;
-	while (!end_put(e, size)) {
+	put = end_put(e, size);
+	control_sync_asleep("another message has been tried");
+	while (!put) {
 		end_await_ready(e, before);
 		before = e->ready;
+		put = end_put(e, size);
 	}
 	control_sync("all has been read");
 }
@@ -129,6 +133,7 @@ static void read_full(struct end *e, size_t size)
 	control_sync_asleep("and nobody was called");
 	check(end_take(e, 1) == 1, "nothing in a full ring");
 	control_sync_asleep("a byte has been read");
+	control_sync_asleep("another message has been tried");
 	while (end_take(e, MESSAGE_SIZE) > 0)
 		;
 	check(e->in.at % size == 0, "%u bytes of messages of %zu", e->in.at, size);
