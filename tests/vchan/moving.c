@@ -109,6 +109,7 @@ static void write_full(struct end *e, size_t size)
 	bool put;
 
 	check(fill(e, size) > 0, "no message fits into an empty ring");
+	control_turns_at_once();
 	before = e->ready;
 	control_sync("it is full");
 	control_sync("nothing has been read");
@@ -170,8 +171,9 @@ static void client_fills(struct end *e)
 }
 
 /*
- * A reader that does not listen is not called, whatever happens. When it listens again it
- * is, for what came meanwhile and although nothing more comes.
+ * A reader that does not listen is called at most once for an event, which might have
+ * been about room. When it listens again it is called for what came meanwhile, although
+ * nothing more comes.
  */
 static void hear_nothing(struct end *e)
 {
@@ -182,7 +184,8 @@ static void hear_nothing(struct end *e)
 	control_sync("deaf");
 	control_sync("written");
 	control_turns_at_once();
-	check(e->ready == before, "%u calls for data", e->ready - before);
+	check(e->ready - before <= 1, "%u calls for data", e->ready - before);
+	before = e->ready;
 	vchan_listen_to(e->vchan, true);
 	end_await_ready(e, before);
 	end_receive(e, 1000);
@@ -191,7 +194,8 @@ static void hear_nothing(struct end *e)
 	control_sync("deaf again");
 	control_sync("written and closed");
 	control_turns_at_once();
-	check(e->ready == before, "%u calls for an end", e->ready - before);
+	check(e->ready - before <= 1, "%u calls for an end", e->ready - before);
+	before = e->ready;
 	vchan_listen_to(e->vchan, true);
 	end_await_ready(e, before);
 	end_receive(e, 1000);
@@ -240,6 +244,7 @@ static void deaf_writer(struct end *e)
 	} else {
 		vchan_listen_to(e->vchan, false);
 		fill(e, 512);
+		control_turns_at_once();
 		before = e->ready;
 		control_sync("it is full");
 		control_sync("nothing has been read");
