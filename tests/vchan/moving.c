@@ -6,6 +6,10 @@
 #include "tests/vchan/control.h"
 
 #define RING 4096
+
+/* ready() may be called without need, but not at every turn of the loop. */
+#define STRAY_CALLS 4
+
 #define LOT (64 * RING) /* more than any vchan takes without being read */
 
 static void meet(struct end *e)
@@ -109,11 +113,12 @@ static void write_full(struct end *e, size_t size)
 	bool put;
 
 	check(fill(e, size) > 0, "no message fits into an empty ring");
-	control_turns_at_once();
 	before = e->ready;
 	control_sync("it is full");
 	control_sync("nothing has been read");
-	check(e->ready == before, "%u calls for a full ring", e->ready - before);
+	control_turns_at_once();
+	check(e->ready - before <= STRAY_CALLS, "%u calls for a full ring",
+	      e->ready - before);
 	control_sync_asleep("and nobody was called");
 	control_sync_asleep("a byte has been read");
 	before = e->ready;
@@ -184,7 +189,7 @@ static void hear_nothing(struct end *e)
 	control_sync("deaf");
 	control_sync("written");
 	control_turns_at_once();
-	check(e->ready - before <= 1, "%u calls for data", e->ready - before);
+	check(e->ready - before <= STRAY_CALLS, "%u calls for data", e->ready - before);
 	before = e->ready;
 	vchan_listen_to(e->vchan, true);
 	end_await_ready(e, before);
@@ -194,7 +199,7 @@ static void hear_nothing(struct end *e)
 	control_sync("deaf again");
 	control_sync("written and closed");
 	control_turns_at_once();
-	check(e->ready - before <= 1, "%u calls for an end", e->ready - before);
+	check(e->ready - before <= STRAY_CALLS, "%u calls for an end", e->ready - before);
 	before = e->ready;
 	vchan_listen_to(e->vchan, true);
 	end_await_ready(e, before);
@@ -244,11 +249,12 @@ static void deaf_writer(struct end *e)
 	} else {
 		vchan_listen_to(e->vchan, false);
 		fill(e, 512);
-		control_turns_at_once();
 		before = e->ready;
 		control_sync("it is full");
 		control_sync("nothing has been read");
-		check(e->ready == before, "%u calls for a full ring", e->ready - before);
+		control_turns_at_once();
+		check(e->ready - before <= STRAY_CALLS, "%u calls for a full ring",
+		      e->ready - before);
 		control_sync_asleep("and nobody was called");
 		if (e->out.at < LOT)
 			end_send(e, LOT - e->out.at, 512);
