@@ -43,6 +43,7 @@
 #include <string.h>
 
 #include "daemon/core/domain.h"
+#include "daemon/core/resync.h"
 #include "daemon/core/sending.h"
 #include "protocol/announcement.h"
 
@@ -68,25 +69,6 @@ void replica_free(struct replica *r)
 
 /* ---- the link comes and goes ---- */
 
-static bool is_fresh(const struct replica *r)
-{
-	return r->role == REPLICA_VM && !r->domain->serving;
-}
-
-static void say_hello(struct replica *r)
-{
-	const struct announcement hello = {
-		.kind = ANNOUNCEMENT_HELLO,
-		.id = r->id,
-		.processed = r->processed,
-		.fresh = is_fresh(r),
-	};
-	char path[QDB_MAX_PATH];
-
-	sending_say(r, QDB_RESP_OK, path,
-		    announcement_format(path, sizeof(path), &hello));
-}
-
 void replica_connected(struct replica *r)
 {
 	message_stream_init(&r->in, r->role == REPLICA_DOM0 ? MESSAGE_FROM_VM
@@ -97,193 +79,13 @@ void replica_connected(struct replica *r)
 	r->overran = false;
 	if (r->role == REPLICA_DOM0)
 		return;
-	say_hello(r);
-	sending_say(r, QDB_CMD_MULTIREAD, "", 0);
+	resync_ask(r);
 }
 
 void replica_disconnected(struct replica *r)
 {
 	r->state = REPLICA_DOWN;
 	outq_clear(&r->out);
-}
-
-/* Who does not keep to the protocol is no legacy VM, and the next may be the first one. */
-static void violated(struct replica *r, const char *how)
-{
-	sending_fail(r, how);
-	r->served_legacy = false;
-}
-
-/* ---- the beginning of a link, in dom0 ---- */
-
-/* Operations that the peer has processed are done, whether their answers came or not. */
-static void forget_processed(struct replica *r, uint64_t processed)
-{
-	const size_t in_flight = changes_in_flight(&r->changes);
-	const uint64_t answered = r->base + r->sent_on_link - in_flight;
-
-	if (processed > answered && processed - answered <= in_flight)
-		changes_confirm(&r->changes, (size_t)(processed - answered));
-	r->base = processed;
-	r->sent_on_link = changes_in_flight(&r->changes);
-}
-
-static void meet_vm(struct replica *r, const struct announcement *hello)
-{
-	r->peer_is_legacy = false;
-	r->state = REPLICA_CONNECTED;
-	if (hello->fresh || hello->id != r->peer_id)
-		r->processed = 0;
-	if (hello->fresh)
-		changes_clear(&r->changes);
-	r->peer_id = hello->id;
-	r->peer_resumes = !hello->fresh;
-	forget_processed(r, hello->fresh ? 0 : hello->processed);
-}
-
-static void begin_dump(struct replica *r)
-{
-	changes_clear(&r->changes);
-	r->sent_on_link = 0;
-	r->cursor_len = 0;
-	r->state = REPLICA_DUMPING;
-}
-
-static void on_dump_request(struct replica *r, const struct message *m)
-{
-	if (r->state != REPLICA_CONNECTED || m->path_len > 0) {
-		violated(r, "a request for a dump that may not be asked for now");
-		return;
-	}
-	if (!r->peer_is_legacy)
-		say_hello(r);
-	if (!r->peer_is_legacy && r->peer_resumes) {
-		r->state = REPLICA_RESUMING;
-		return;
-	}
-	begin_dump(r);
-	if (r->peer_is_legacy && r->served_legacy)
-		sending_emptying(r);
-}
-
-/* ---- the beginning of a link, in the VM ---- */
-
-static bool owe_everything(struct replica *r)
-{
-	struct entry *e = namespace_first(&r->domain->entries, "", 0);
-
-	for (; e; e = namespace_next(e))
-		if (changes_owe(&r->changes, e->path, e->node.path_len) < 0)
-			return false;
-	return true;
-}
-
-static void meet_dom0(struct replica *r, const struct announcement *hello)
-{
-	r->peer_is_legacy = false;
-	r->dump++;
-	if (is_fresh(r)) {
-		r->peer_id = hello->id;
-		r->base = hello->processed;
-		r->state = REPLICA_DUMPING;
-		return;
-	}
-	forget_processed(r, hello->processed);
-	if (hello->id == r->peer_id) {
-		changes_owe_again(&r->changes);
-	} else {
-		changes_clear(&r->changes);
-		if (!owe_everything(r)) {
-			sending_fail(r, "no memory to tell dom0 what it has lost");
-			return;
-		}
-	}
-	r->peer_id = hello->id;
-	r->sent_on_link = 0;
-	r->resume_left = r->changes.n_owed;
-	r->state = REPLICA_RESUMING;
-}
-
-/* The dump begins without a greeting. */
-static void meet_legacy_dom0(struct replica *r)
-{
-	r->dump++;
-	r->peer_id = 0;
-	r->base = r->sent_on_link = 0;
-	changes_owe_again(&r->changes);
-	r->state = REPLICA_DUMPING;
-}
-
-/* ---- the dump, in the VM ---- */
-
-static bool is_named_or_ours(const struct entry *e, void *context)
-{
-	struct replica *r = context;
-
-	return e->dump == r->dump ||
-	       changes_cover(&r->changes, e->path, e->node.path_len);
-}
-
-static void drop_unnamed(struct replica *r)
-{
-	struct entry *e = namespace_first(&r->domain->entries, "", 0), *next;
-
-	for (; e; e = next) {
-		next = namespace_next(e);
-		domain_apply_remove(r->domain, e->path, e->node.path_len,
-				    is_named_or_ours, r);
-	}
-}
-
-static void owe_unnamed(struct replica *r)
-{
-	struct entry *e = namespace_first(&r->domain->entries, "", 0);
-
-	for (; e; e = namespace_next(e))
-		if (!is_named_or_ours(e, r) &&
-		    changes_owe(&r->changes, e->path, e->node.path_len) < 0)
-			r->refused++;
-}
-
-static void end_dump(struct replica *r)
-{
-	if (r->peer_is_legacy && !is_fresh(r))
-		owe_unnamed(r);
-	else
-		drop_unnamed(r);
-	r->state = REPLICA_LIVE;
-	r->domain->serving = true;
-}
-
-static void take_dump_entry(struct replica *r, const struct message *m)
-{
-	struct entry *e;
-	int result = -EINVAL;
-
-	if (changes_cover(&r->changes, m->path, m->path_len))
-		return;
-	if (m->fault == MESSAGE_FINE)
-		result = domain_apply_write(r->domain, m->path, m->path_len, m->data,
-					    m->data_len);
-	if (result == -ENOMEM)
-		sending_fail(r, "no memory for an entry of the dump");
-	else if (result < 0)
-		r->refused++;
-	e = namespace_find(&r->domain->entries, m->path, m->path_len);
-	if (e)
-		e->dump = r->dump;
-}
-
-static void on_dump_entry(struct replica *r, const struct message *m)
-{
-	if (r->state == REPLICA_CONNECTED)
-		meet_legacy_dom0(r);
-	if (r->state != REPLICA_DUMPING)
-		violated(r, "a dump that was not asked for");
-	else if (m->path_len == 0)
-		end_dump(r);
-	else
-		take_dump_entry(r, m);
 }
 
 /* ---- operations and answers ---- */
@@ -354,27 +156,13 @@ static void on_operation(struct replica *r, const struct message *m)
 		       m->type == QDB_CMD_WRITE ? apply_write(r, m) : apply_remove(r, m));
 }
 
-static void on_announcement(struct replica *r, const struct announcement *a)
-{
-	const bool in_dom0 = r->role == REPLICA_DOM0;
-
-	if (a->kind == ANNOUNCEMENT_HELLO && r->state == REPLICA_CONNECTED) {
-		if (in_dom0)
-			meet_vm(r, a);
-		else
-			meet_dom0(r, a);
-	}
-	if (a->kind == ANNOUNCEMENT_GO && r->state == REPLICA_RESUMING && in_dom0)
-		begin_dump(r);
-}
-
 static void on_answer(struct replica *r, const struct message *m)
 {
 	struct announcement a;
 
 	announcement_parse(&a, m->type == QDB_RESP_OK ? m->path : "");
 	if (a.kind != ANNOUNCEMENT_NONE)
-		on_announcement(r, &a);
+		resync_announcement(r, &a);
 	else if (changes_confirm(&r->changes, 1) > 0 && m->type != QDB_RESP_OK)
 		r->refused++;
 }
@@ -389,10 +177,10 @@ static void handle(struct replica *r, const struct message *m)
 		on_operation(r, m);
 		break;
 	case QDB_CMD_MULTIREAD:
-		on_dump_request(r, m);
+		resync_dump_request(r, m);
 		break;
 	case QDB_RESP_MULTIREAD:
-		on_dump_entry(r, m);
+		resync_dump_entry(r, m);
 		break;
 	default:
 		on_answer(r, m);
@@ -417,7 +205,7 @@ void replica_received(struct replica *r, size_t len)
 		if (status == MESSAGE_INCOMPLETE)
 			return;
 		if (status == MESSAGE_VIOLATION)
-			violated(r, "a message that the protocol does not allow");
+			sending_violated(r, "a message that the protocol does not allow");
 		else
 			handle(r, &m);
 	}

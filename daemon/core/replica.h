@@ -76,8 +76,8 @@ const uint8_t *replica_output(struct replica *r, size_t max, size_t *len);
 void replica_sent(struct replica *r, size_t len);
 
 /*
- * Whether a local write can be taken now: 0, -ENOMEM, or, in the VM, -EDQUOT. dom0 refuses
- * nothing because of its VM.
+ * Whether a local write can be taken now: 0, -ENOMEM, or, in the VM, -EDQUOT. dom0
+ * refuses nothing because of its VM.
  */
 int replica_admit(struct replica *r);
 

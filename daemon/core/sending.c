@@ -38,6 +38,12 @@ void sending_fail(struct replica *r, const char *why)
 		r->failure = why;
 }
 
+void sending_violated(struct replica *r, const char *how)
+{
+	sending_fail(r, how);
+	r->served_legacy = false;
+}
+
 void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t len)
 {
 	if (outq_add(&r->out, type, path, len, NULL, 0) < 0)

@@ -8,6 +8,12 @@
 /* Ends the link as soon as the daemon looks; the first reason counts. */
 void sending_fail(struct replica *r, const char *why);
 
+/*
+ * The same, because of something that the protocol forbids. Who does that is no legacy
+ * VM, and the next one may be the first.
+ */
+void sending_violated(struct replica *r, const char *how);
+
 /* Queues a message without data that is not an operation. */
 void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t len);
 

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How a link begins, at either end, up to the end mark of its dump; the essay at the head
+ * of replica.c tells why.
+ *
+ *   VM                                  dom0
+ *   hello, MULTIREAD              ->
+ *                                 <-    hello
+ *   what dom0 has missed, go      ->          (a VM that has something)
+ *                                 <-    the dump, the end mark
+ */
+#include "daemon/core/resync.h"
+
+#include <errno.h>
+
+#include "daemon/core/domain.h"
+#include "daemon/core/sending.h"
+
+static bool is_fresh(const struct replica *r)
+{
+	return r->role == REPLICA_VM && !r->domain->serving;
+}
+
+static void say_hello(struct replica *r)
+{
+	const struct announcement hello = {
+		.kind = ANNOUNCEMENT_HELLO,
+		.id = r->id,
+		.processed = r->processed,
+		.fresh = is_fresh(r),
+	};
+	char path[QDB_MAX_PATH];
+
+	sending_say(r, QDB_RESP_OK, path,
+		    announcement_format(path, sizeof(path), &hello));
+}
+
+void resync_ask(struct replica *r)
+{
+	say_hello(r);
+	sending_say(r, QDB_CMD_MULTIREAD, "", 0);
+}
+
+/* ---- the beginning of a link, in dom0 ---- */
+
+/* Operations that the peer has processed are done, whether their answers came or not. */
+static void forget_processed(struct replica *r, uint64_t processed)
+{
+	const size_t in_flight = changes_in_flight(&r->changes);
+	const uint64_t answered = r->base + r->sent_on_link - in_flight;
+
+	if (processed > answered && processed - answered <= in_flight)
+		changes_confirm(&r->changes, (size_t)(processed - answered));
+	r->base = processed;
+	r->sent_on_link = changes_in_flight(&r->changes);
+}
+
+static void meet_vm(struct replica *r, const struct announcement *hello)
+{
+	r->peer_is_legacy = false;
+	r->state = REPLICA_CONNECTED;
+	if (hello->fresh || hello->id != r->peer_id)
+		r->processed = 0;
+	if (hello->fresh)
+		changes_clear(&r->changes);
+	r->peer_id = hello->id;
+	r->peer_resumes = !hello->fresh;
+	forget_processed(r, hello->fresh ? 0 : hello->processed);
+}
+
+static void begin_dump(struct replica *r)
+{
+	changes_clear(&r->changes);
+	r->sent_on_link = 0;
+	r->cursor_len = 0;
+	r->state = REPLICA_DUMPING;
+}
+
+void resync_dump_request(struct replica *r, const struct message *m)
+{
+	if (r->state != REPLICA_CONNECTED || m->path_len > 0) {
+		sending_violated(r, "a request for a dump that may not be asked for now");
+		return;
+	}
+	if (!r->peer_is_legacy)
+		say_hello(r);
+	if (!r->peer_is_legacy && r->peer_resumes) {
+		r->state = REPLICA_RESUMING;
+		return;
+	}
+	begin_dump(r);
+	if (r->peer_is_legacy && r->served_legacy)
+		sending_emptying(r);
+}
+
+/* ---- the beginning of a link, in the VM ---- */
+
+static bool owe_everything(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+
+	for (; e; e = namespace_next(e))
+		if (changes_owe(&r->changes, e->path, e->node.path_len) < 0)
+			return false;
+	return true;
+}
+
+static void meet_dom0(struct replica *r, const struct announcement *hello)
+{
+	r->peer_is_legacy = false;
+	r->dump++;
+	if (is_fresh(r)) {
+		r->peer_id = hello->id;
+		r->base = hello->processed;
+		r->state = REPLICA_DUMPING;
+		return;
+	}
+	forget_processed(r, hello->processed);
+	if (hello->id == r->peer_id) {
+		changes_owe_again(&r->changes);
+	} else {
+		changes_clear(&r->changes);
+		if (!owe_everything(r)) {
+			sending_fail(r, "no memory to tell dom0 what it has lost");
+			return;
+		}
+	}
+	r->peer_id = hello->id;
+	r->sent_on_link = 0;
+	r->resume_left = r->changes.n_owed;
+	r->state = REPLICA_RESUMING;
+}
+
+/* The dump begins without a greeting. */
+static void meet_legacy_dom0(struct replica *r)
+{
+	r->dump++;
+	r->peer_id = 0;
+	r->base = r->sent_on_link = 0;
+	changes_owe_again(&r->changes);
+	r->state = REPLICA_DUMPING;
+}
+
+/* ---- the dump, in the VM ---- */
+
+static bool is_named_or_ours(const struct entry *e, void *context)
+{
+	struct replica *r = context;
+
+	return e->dump == r->dump ||
+	       changes_cover(&r->changes, e->path, e->node.path_len);
+}
+
+static void drop_unnamed(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0), *next;
+
+	for (; e; e = next) {
+		next = namespace_next(e);
+		domain_apply_remove(r->domain, e->path, e->node.path_len,
+				    is_named_or_ours, r);
+	}
+}
+
+static void owe_unnamed(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+
+	for (; e; e = namespace_next(e))
+		if (!is_named_or_ours(e, r) &&
+		    changes_owe(&r->changes, e->path, e->node.path_len) < 0)
+			r->refused++;
+}
+
+static void end_dump(struct replica *r)
+{
+	if (r->peer_is_legacy && !is_fresh(r))
+		owe_unnamed(r);
+	else
+		drop_unnamed(r);
+	r->state = REPLICA_LIVE;
+	r->domain->serving = true;
+}
+
+static void take_dump_entry(struct replica *r, const struct message *m)
+{
+	struct entry *e;
+	int result = -EINVAL;
+
+	if (changes_cover(&r->changes, m->path, m->path_len))
+		return;
+	if (m->fault == MESSAGE_FINE)
+		result = domain_apply_write(r->domain, m->path, m->path_len, m->data,
+					    m->data_len);
+	if (result == -ENOMEM)
+		sending_fail(r, "no memory for an entry of the dump");
+	else if (result < 0)
+		r->refused++;
+	e = namespace_find(&r->domain->entries, m->path, m->path_len);
+	if (e)
+		e->dump = r->dump;
+}
+
+void resync_dump_entry(struct replica *r, const struct message *m)
+{
+	if (r->state == REPLICA_CONNECTED)
+		meet_legacy_dom0(r);
+	if (r->state != REPLICA_DUMPING)
+		sending_violated(r, "a dump that was not asked for");
+	else if (m->path_len == 0)
+		end_dump(r);
+	else
+		take_dump_entry(r, m);
+}
+
+void resync_announcement(struct replica *r, const struct announcement *a)
+{
+	const bool in_dom0 = r->role == REPLICA_DOM0;
+
+	if (a->kind == ANNOUNCEMENT_HELLO && r->state == REPLICA_CONNECTED) {
+		if (in_dom0)
+			meet_vm(r, a);
+		else
+			meet_dom0(r, a);
+	}
+	if (a->kind == ANNOUNCEMENT_GO && r->state == REPLICA_RESUMING && in_dom0)
+		begin_dump(r);
+}
