@@ -80,14 +80,6 @@ void outq_rewind(struct outq *q, uint64_t position)
 	q->end = q->start + (size_t)(position - q->sent);
 }
 
-const char *outq_path_at(const struct outq *q, uint64_t position)
-{
-	if (position < q->sent || position >= outq_position(q))
-		return NULL;
-	return (const char *)q->buf + q->start + (position - q->sent) +
-	       offsetof(struct qdb_hdr, path);
-}
-
 /* The size of the message at `front`, together with one that must not be parted from it.
  */
 static size_t unit_size(const uint8_t *front, size_t used)

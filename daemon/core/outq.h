@@ -43,9 +43,6 @@ int outq_add(struct outq *q, enum qdb_msg type, const char *path, size_t path_le
 uint64_t outq_position(const struct outq *q);
 void outq_rewind(struct outq *q, uint64_t position);
 
-/* The path of the message that begins at `position`, or NULL if it has been consumed. */
-const char *outq_path_at(const struct outq *q, uint64_t position);
-
 /*
  * The longest run of whole messages of at most `max` bytes from the front, and its
  * length, 0 if there is none. It never ends between a WRITE and an RM that follows it,

@@ -309,7 +309,6 @@ START_TEST(a_torn_message_leaves_alone)
 	outq_consume(&q, 100);
 	outq_peek(&q, 1000, &len);
 	ck_assert_uint_eq(len, 72);
-	ck_assert_str_eq(outq_path_at(&q, 300), "/c");
 	outq_free(&q);
 }
 END_TEST
@@ -330,9 +329,7 @@ START_TEST(output_is_bounded_and_can_be_taken_back)
 	ck_assert_int_eq(add(&q, "/y", 10), 0);
 	position = outq_position(&q);
 	add(&q, "/z", 10);
-	ck_assert_str_eq(outq_path_at(&q, position), "/z");
 	outq_rewind(&q, position);
-	ck_assert_ptr_null(outq_path_at(&q, position));
 	ck_assert_uint_eq(outq_used(&q), 2 * 3143 + 82);
 	outq_clear(&q);
 	ck_assert_uint_eq(outq_used(&q), 0);

@@ -1,129 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Two real domains with a wire between them, or one with the test as its peer. */
-#include "daemon/core/domain.h"
-#include "tests/unit/unit.h"
-
-static struct domain dom0, vm;
-static char text[400000];
-
-static void setup(void)
-{
-	domain_init(&dom0, REPLICA_DOM0, 0xd0);
-	domain_init(&vm, REPLICA_VM, 0x5e);
-}
-
-static void teardown(void)
-{
-	struct domain *both[] = {&dom0, &vm};
-
-	for (int i = 0; i < 2; i++) {
-		ck_assert(namespace_is_consistent(&both[i]->entries));
-		ck_assert(changes_is_consistent(&both[i]->replica.changes));
-		domain_free(both[i]);
-	}
-}
-
-static void set(struct domain *d, const char *path, const char *value)
-{
-	ck_assert_int_eq(domain_write(d, path, strlen(path), value, strlen(value)), 0);
-}
-
-static int drop(struct domain *d, const char *path)
-{
-	return domain_remove(d, path, strlen(path));
-}
-
-static const char *get(struct domain *d, const char *path)
-{
-	static char value[QDB_MAX_DATA + 1];
-	struct entry *e = namespace_find(&d->entries, path, strlen(path));
-
-	if (!e)
-		return "(absent)";
-	memcpy(value, e->value_len ? e->value : "", e->value_len);
-	value[e->value_len] = '\0';
-	return value;
-}
-
-static void receive(struct domain *d, const uint8_t *bytes, size_t len)
-{
-	uint8_t *space;
-
-	while (len > 0) {
-		size_t n = replica_space(&d->replica, &space);
-
-		ck_assert_uint_gt(n, 0);
-		n = n < len ? n : len;
-		memcpy(space, bytes, n);
-		replica_received(&d->replica, n);
-		bytes += n;
-		len -= n;
-	}
-	replica_run(&d->replica);
-}
-
-/* Moves at most one write's worth from one end to the other. */
-static bool carry(struct domain *from, struct domain *to)
-{
-	const uint8_t *bytes;
-	size_t len;
-
-	replica_run(&from->replica);
-	bytes = replica_output(&from->replica, 4096, &len);
-	if (len == 0)
-		return false;
-	receive(to, bytes, len);
-	replica_sent(&from->replica, len);
-	return true;
-}
-
-static void exchange(void)
-{
-	bool a, b;
-
-	do {
-		a = carry(&vm, &dom0);
-		b = carry(&dom0, &vm);
-	} while (a || b);
-	ck_assert_ptr_null(dom0.replica.failure);
-	ck_assert_ptr_null(vm.replica.failure);
-}
-
-static void connect_ends(void)
-{
-	replica_connected(&dom0.replica);
-	replica_connected(&vm.replica);
-}
-
-static void disconnect_ends(void)
-{
-	replica_disconnected(&dom0.replica);
-	replica_disconnected(&vm.replica);
-}
-
-static void begin(void)
-{
-	connect_ends();
-	exchange();
-}
-
-static void assert_equal_ends(void)
-{
-	struct entry *a = namespace_first(&dom0.entries, "", 0);
-	struct entry *b = namespace_first(&vm.entries, "", 0);
-
-	while (a && b) {
-		ck_assert_str_eq(a->path, b->path);
-		ck_assert_uint_eq(a->value_len, b->value_len);
-		if (a->value_len)
-			ck_assert_mem_eq(a->value, b->value, a->value_len);
-		a = namespace_next(a);
-		b = namespace_next(b);
-	}
-	ck_assert(!a && !b);
-	ck_assert_uint_eq(dom0.replica.changes.paths.used, 0);
-	ck_assert_uint_eq(vm.replica.changes.paths.used, 0);
-}
+#include "tests/unit/ends.h"
 
 START_TEST(the_dump_and_then_changes_both_ways)
 {
@@ -230,35 +106,6 @@ START_TEST(a_stalled_peer_costs_a_path_an_entry)
 END_TEST
 
 /* ---- the test as the peer ---- */
-
-static void say(struct domain *d, enum qdb_msg type, const char *path, const char *data)
-{
-	uint8_t message[MESSAGE_MAX_SIZE];
-
-	receive(d, message, unit_encode(message, type, path, data));
-}
-
-static const char *hear(struct domain *d)
-{
-	const uint8_t *bytes;
-	size_t len;
-
-	text[0] = '\0';
-	replica_run(&d->replica);
-	while ((bytes = replica_output(&d->replica, 4096, &len))) {
-		unit_append_messages(text, sizeof(text), bytes, len);
-		replica_sent(&d->replica, len);
-		replica_run(&d->replica);
-	}
-	return text;
-}
-
-static void begin_as_legacy_vm(void)
-{
-	replica_connected(&dom0.replica);
-	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
-	hear(&dom0);
-}
 
 START_TEST(a_legacy_vm_hears_exactly_what_it_knows)
 {
@@ -483,142 +330,6 @@ START_TEST(dom0_never_refuses_because_of_its_peer)
 }
 END_TEST
 
-/* ---- what a link leaves open ---- */
-
-START_TEST(what_was_processed_but_not_answered_is_not_sent_again)
-{
-	begin();
-	set(&vm, "/k", "vm");
-	set(&dom0, "/d", "dom0");
-	ck_assert(carry(&vm, &dom0));
-	ck_assert(carry(&dom0, &vm));
-	disconnect_ends();
-	set(&dom0, "/k", "newer");
-	set(&vm, "/d", "newer");
-	begin();
-	assert_equal_ends();
-	ck_assert_str_eq(get(&vm, "/k"), "newer");
-	ck_assert_str_eq(get(&dom0, "/d"), "newer");
-}
-END_TEST
-
-START_TEST(a_link_that_breaks_before_it_is_live_changes_nothing)
-{
-	begin();
-	set(&vm, "/k", "vm");
-	drop(&vm, "/none");
-	disconnect_ends();
-	for (int i = 0; i < 5; i++) {
-		connect_ends();
-		for (int j = 0; j < i; j++) {
-			carry(&vm, &dom0);
-			carry(&dom0, &vm);
-		}
-		disconnect_ends();
-	}
-	begin();
-	assert_equal_ends();
-	ck_assert_str_eq(get(&dom0, "/k"), "vm");
-}
-END_TEST
-
-START_TEST(a_dom0_that_lost_its_state_gets_it_back)
-{
-	set(&dom0, "/name", "work");
-	begin();
-	set(&vm, "/vm", "1");
-	exchange();
-	disconnect_ends();
-	domain_free(&dom0);
-	domain_init(&dom0, REPLICA_DOM0, 0xd1);
-	set(&dom0, "/vm", "dom0 decides");
-	begin();
-	assert_equal_ends();
-	ck_assert_str_eq(get(&dom0, "/name"), "work");
-	ck_assert_str_eq(get(&vm, "/vm"), "dom0 decides");
-}
-END_TEST
-
-START_TEST(a_vm_that_starts_again_takes_the_dump)
-{
-	begin();
-	set(&dom0, "/a", "1");
-	exchange();
-	disconnect_ends();
-	domain_free(&vm);
-	domain_init(&vm, REPLICA_VM, 0x5f);
-	drop(&dom0, "/a");
-	set(&dom0, "/b", "1");
-	begin();
-	assert_equal_ends();
-}
-END_TEST
-
-START_TEST(a_broken_first_dump_leaves_nothing)
-{
-	set(&dom0, "/gone", "0");
-	replica_connected(&vm.replica);
-	hear(&vm);
-	say(&vm, QDB_RESP_OK, "@qdb:1:00000000000000d0:0", NULL);
-	say(&vm, QDB_RESP_MULTIREAD, "/gone", "0");
-	replica_disconnected(&vm.replica);
-	drop(&dom0, "/gone");
-	begin();
-	assert_equal_ends();
-}
-END_TEST
-
-START_TEST(an_owed_removal_of_a_directory_spares_what_dom0_wrote_since)
-{
-	set(&dom0, "/d/a", "0");
-	begin();
-	vm.replica.changes.unanswered.limit = 1;
-	drop(&vm, "/d/");
-	set(&dom0, "/d/x", "dom0");
-	carry(&dom0, &vm);
-	ck_assert_str_eq(get(&vm, "/d/x"), "dom0");
-	vm.replica.changes.unanswered.limit = 100;
-	exchange();
-	assert_equal_ends();
-	ck_assert_str_eq(get(&dom0, "/d/x"), "dom0");
-}
-END_TEST
-
-START_TEST(what_dom0_overruled_is_not_sent_again)
-{
-	begin();
-	set(&vm, "/k", "vm");
-	set(&dom0, "/k", "dom0");
-	carry(&dom0, &vm);
-	ck_assert_str_eq(get(&vm, "/k"), "dom0");
-	disconnect_ends();
-	set(&dom0, "/k", "newer");
-	domain_free(&dom0);
-	domain_init(&dom0, REPLICA_DOM0, 0xd0);
-	set(&dom0, "/k", "newest");
-	begin();
-	assert_equal_ends();
-	ck_assert_str_eq(get(&dom0, "/k"), "newest");
-}
-END_TEST
-
-START_TEST(a_legacy_dom0_gets_what_its_dump_did_not_name)
-{
-	replica_connected(&vm.replica);
-	hear(&vm);
-	say(&vm, QDB_RESP_MULTIREAD, "/a", "1");
-	say(&vm, QDB_RESP_MULTIREAD, "", NULL);
-	replica_disconnected(&vm.replica);
-	set(&vm, "/k", "vm");
-	replica_connected(&vm.replica);
-	ck_assert_str_eq(hear(&vm), "OK @qdb:1:000000000000005e:0; MULTIREAD ");
-	say(&vm, QDB_RESP_MULTIREAD, "/k", "dom0");
-	ck_assert_str_eq(hear(&vm), "");
-	say(&vm, QDB_RESP_MULTIREAD, "", NULL);
-	ck_assert_str_eq(hear(&vm), "WRITE /k=vm; WRITE /a=1");
-}
-END_TEST
-
 /* ---- a hostile peer ---- */
 
 struct violation {
@@ -689,7 +400,7 @@ END_TEST
 
 static void fill(TCase *t)
 {
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, ends_setup, ends_teardown);
 	tcase_add_test(t, the_dump_and_then_changes_both_ways);
 	tcase_add_test(t, colliding_changes_end_as_dom0_has_them);
 	tcase_add_test(t, directory_removals_are_judged_entry_by_entry);
@@ -697,24 +408,16 @@ static void fill(TCase *t)
 	tcase_add_test(t, a_stalled_peer_costs_a_path_an_entry);
 	tcase_add_test(t, a_legacy_vm_hears_exactly_what_it_knows);
 	tcase_add_test(t, updates_wait_for_the_end_mark);
-	tcase_add_test(t, a_removal_waits_while_a_legacy_vm_answers_nothing);
-	tcase_add_test(t, a_new_vm_announces_itself_before_it_asks);
-	tcase_add_test(t, towards_a_legacy_dom0_the_vm_wins);
-	tcase_add_test(t, a_vm_without_link_refuses_what_it_cannot_remember);
-	tcase_add_test(t, dom0_never_refuses_because_of_its_peer);
 	tcase_add_test(
 		t, a_directory_that_goes_during_the_dump_is_told_as_far_as_it_was_dumped);
 	tcase_add_test(t, too_many_changes_never_end_a_dump_to_a_legacy_vm);
 	tcase_add_test(t, a_legacy_vm_is_emptied_on_its_second_link);
 	tcase_add_test(t, an_rm_and_what_it_removes_leave_together);
-	tcase_add_test(t, what_was_processed_but_not_answered_is_not_sent_again);
-	tcase_add_test(t, a_link_that_breaks_before_it_is_live_changes_nothing);
-	tcase_add_test(t, a_dom0_that_lost_its_state_gets_it_back);
-	tcase_add_test(t, a_vm_that_starts_again_takes_the_dump);
-	tcase_add_test(t, a_broken_first_dump_leaves_nothing);
-	tcase_add_test(t, an_owed_removal_of_a_directory_spares_what_dom0_wrote_since);
-	tcase_add_test(t, what_dom0_overruled_is_not_sent_again);
-	tcase_add_test(t, a_legacy_dom0_gets_what_its_dump_did_not_name);
+	tcase_add_test(t, a_removal_waits_while_a_legacy_vm_answers_nothing);
+	tcase_add_test(t, a_new_vm_announces_itself_before_it_asks);
+	tcase_add_test(t, towards_a_legacy_dom0_the_vm_wins);
+	tcase_add_test(t, a_vm_without_link_refuses_what_it_cannot_remember);
+	tcase_add_test(t, dom0_never_refuses_because_of_its_peer);
 	tcase_add_loop_test(t, a_violation_ends_the_link_and_nothing_else, 0,
 			    sizeof(violations) / sizeof(violations[0]));
 	tcase_add_test(t, answers_that_are_not_read_stop_the_reading);
