@@ -5,6 +5,8 @@
 
 #include "daemon/log.h"
 
+_Static_assert(OUTQ_UNIT <= VCHAN_PIECE_SIZE, "else ready() might never come");
+
 /* Writes in one turn, so that a peer that reads fast does not hold up local clients. */
 #define WRITES_PER_TURN 8
 
