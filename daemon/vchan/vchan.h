@@ -19,7 +19,8 @@
 
 #include "protocol/message.h"
 
-/* The most that a caller may insist on putting into a channel whole: a WRITE and an RM. */
+/* The most that a caller may insist on putting into a channel whole: a WRITE and an RM.
+ */
 #define VCHAN_PIECE_SIZE (MESSAGE_MAX_SIZE + MESSAGE_HEADER_SIZE)
 
 enum vchan_end { VCHAN_SERVER, VCHAN_CLIENT };
