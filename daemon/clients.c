@@ -252,17 +252,21 @@ static void pause_listening(struct listener *l)
 	event_add(&l->resume, &pause);
 }
 
-/* With all places taken, a pause lets those who have left be noticed first. */
+/*
+ * With all places taken, a pause lets those who have left be noticed first. Who comes
+ * after it, up to ACCEPTS_PER_TURN, is turned away; then there is another.
+ */
 static void on_accept(evutil_socket_t listener, short what, void *context)
 {
 	struct listener *l = context;
+	const bool has_paused = l->has_paused;
 
 	(void)what;
+	l->has_paused = false;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		int fd;
 
-		if (account_room(&l->clients->domain->connections) == 0 &&
-		    !l->has_paused) {
+		if (account_room(&l->clients->domain->connections) == 0 && !has_paused) {
 			pause_listening(l);
 			return;
 		}
@@ -271,8 +275,6 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
 			add_client(l, fd);
 			continue;
 		}
-		if (errno == EAGAIN)
-			l->has_paused = false;
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
 		log_warning("cannot accept clients now: %s", strerror(errno));
