@@ -244,32 +244,40 @@ static void add_client(struct listener *l, int fd)
 	set_reading(client, true);
 }
 
-static void pause_listening(struct listener *l)
+/* Whether the loop will come to notice, at once, that a client has gone. */
+static bool somebody_leaves(const struct clients *c)
 {
-	static const struct timeval pause = {.tv_usec = 100000};
+	const size_t most = c->domain->connections.used;
+	struct pollfd *fds = calloc(most, sizeof(*fds));
+	const struct client *client;
+	bool any = false;
+	size_t n = 0;
 
-	event_del(&l->accept);
-	event_add(&l->resume, &pause);
+	if (!fds)
+		return false;
+	TAILQ_FOREACH (client, &c->all, all)
+		if (n < most && (client->reading || client->blocked))
+			fds[n++].fd = client->fd;
+	if (poll(fds, n, 0) > 0)
+		for (size_t i = 0; i < n; i++)
+			any |= fds[i].revents & (POLLHUP | POLLERR);
+	free(fds);
+	return any;
 }
 
-/*
- * With all places taken, a pause lets those who have left be noticed first. Who comes
- * after it, up to ACCEPTS_PER_TURN, is turned away; then there is another.
- */
+/* Nobody is turned away from a place that is just being left. */
 static void on_accept(evutil_socket_t listener, short what, void *context)
 {
+	static const struct timeval pause = {.tv_usec = 100000};
 	struct listener *l = context;
-	const bool has_paused = l->has_paused;
 
 	(void)what;
-	l->has_paused = false;
 	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
 		int fd;
 
-		if (account_room(&l->clients->domain->connections) == 0 && !has_paused) {
-			pause_listening(l);
+		if (account_room(&l->clients->domain->connections) == 0 &&
+		    somebody_leaves(l->clients))
 			return;
-		}
 		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
 			add_client(l, fd);
@@ -278,7 +286,8 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
 		log_warning("cannot accept clients now: %s", strerror(errno));
-		pause_listening(l);
+		event_del(&l->accept);
+		event_add(&l->resume, &pause);
 		return;
 	}
 }
@@ -288,7 +297,6 @@ static void on_resume(evutil_socket_t fd, short what, void *context)
 	struct listener *l = context;
 
 	(void)fd, (void)what;
-	l->has_paused = true;
 	event_add(&l->accept, NULL);
 }
 

@@ -18,7 +18,6 @@ struct listener {
 	struct clients *clients;
 	enum session_access access;
 	int fd;
-	bool has_paused;  /* since somebody last found no place */
 	bool is_refusing; /* that has been logged */
 	struct event accept;
 	struct event resume;
