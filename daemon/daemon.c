@@ -221,8 +221,8 @@ static enum replica_role role_of(const struct options *o)
 }
 
 /*
- * The key of the path hash, and a number that no other daemon has. Inside a VM this may run
- * before the kernel has gathered entropy, and it must not wait.
+ * The key of the path hash, and a number that no other daemon has. Inside a VM this may
+ * run before the kernel has gathered entropy, and it must not wait.
  */
 static uint64_t choose_numbers(void)
 {
@@ -237,7 +237,7 @@ static uint64_t choose_numbers(void)
 		log_warning("paths are hashed without a secret key: %s", strerror(errno));
 		clock_gettime(CLOCK_REALTIME, &now);
 		numbers[2] = (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec ^
-		             (uint64_t)getpid() << 48;
+			     (uint64_t)getpid() << 48;
 	}
 	path_hash_key((const uint8_t *)numbers);
 	return numbers[2];

@@ -88,8 +88,7 @@ static int send_operation(struct replica *r, enum qdb_msg type, const char *path
 	return result;
 }
 
-/* An RM; to a legacy peer together with a WRITE of `witness`, an entry that it removes.
- */
+/* To a legacy peer with a WRITE of `witness` before it, an entry that the RM removes. */
 static int send_removal(struct replica *r, const char *path, size_t len,
 			const char *witness, size_t witness_len, const char *value,
 			size_t value_len)
