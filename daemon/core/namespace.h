@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The entries of one VM: an ordered map from path to value. There are no directory
- * objects;
- * "/d/" is only a prefix that a removal may name. Paths and values given to these
+ * objects; "/d/" is only a prefix that a removal may name. Paths and values given to these
  * functions have passed the grammar (protocol/grammar.h); nothing is checked again here
  * but quotas.
  */

@@ -2,7 +2,7 @@
 /*
  * Messages on their way to one peer, encoded, in order. They leave in runs of whole
  * messages, because a receiver must never see a part of one (see session.c and
- * replica.c).
+ * sending.c).
  */
 #ifndef QDB_OUTQ_H
 #define QDB_OUTQ_H

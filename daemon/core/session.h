@@ -55,8 +55,7 @@ void session_stalled(struct session *s);
 /* Why the session must be closed, or NULL. */
 const char *session_failure(const struct session *s);
 
-/* Takes a session off the domain's list of those that have new output; NULL at the end.
- */
+/* Takes a session off the domain's list of those with new output; NULL at the end. */
 struct session *session_next_active(struct domain *d);
 
 #endif
