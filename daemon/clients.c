@@ -2,9 +2,10 @@
 /*
  * A turn of the event loop reads each ready client once, lets its session serve what
  * arrived and sends the answers; when the turn ends, all the output that this has
- * produced elsewhere is sent. What a client cannot finish in one turn waits for the next,
- * behind everyone else. An ordinary request costs three system calls: the wait, one read
- * and one send.
+ * produced elsewhere is sent. Once something has changed that is to be committed, all
+ * output waits for the end of the turn, which begins with that. What a client cannot
+ * finish in one turn waits for the next, behind everyone else. An ordinary request costs
+ * three system calls: the wait, one read and one send.
  */
 #include "daemon/clients.h"
 
@@ -131,6 +132,14 @@ static void settle(struct client *client)
 		    !client->at_end && session_space(client->session, &space) > 0);
 }
 
+static void attend(struct client *client)
+{
+	if (journal_has_changes(&client->clients->domain->journal))
+		touch(client);
+	else
+		settle(client);
+}
+
 /* Not even an answer can reach it, as opposed to one that will only send no more. */
 static bool has_left(const struct client *client)
 {
@@ -159,7 +168,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 	} else if (errno != EAGAIN && errno != EINTR) {
 		client->dead = true;
 	}
-	settle(client);
+	attend(client);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context)
@@ -168,7 +177,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 
 	(void)fd, (void)what;
 	client->blocked = false;
-	settle(client);
+	attend(client);
 }
 
 bool clients_turn(struct clients *c)

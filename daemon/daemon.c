@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Puts the parts together and turns the wheel. A turn of the loop takes in what has
- * arrived (clients.c, link.c) and answers whoever asked; when it ends, everyone else whom
- * that concerns is told: local clients of events, then the peer of operations.
+ * arrived (clients.c, link.c) and answers who only asked; when it ends, what has changed
+ * is committed to the state file, and then everyone whom that concerns is told: who made
+ * the changes, who watches, and the peer.
  *
  * Everything that can fail is done before anybody can notice this daemon, because another
- * one may be serving in its place. In dom0 that one's VM is gone, and is replaced at
- * once. Inside a VM it has the link, without which this one cannot serve: it is left
- * alone until it ends.
+ * one may be serving in its place. In dom0 this one then takes over at once: new clients
+ * wait in the new sockets while the other daemon, if it serves the same VM, ends and
+ * leaves the state. Inside a VM that one has the link, without which this one cannot
+ * serve: it is left alone until it ends.
  */
 #include "daemon/daemon.h"
 
@@ -27,9 +29,13 @@
 #include "daemon/log.h"
 #include "daemon/runtime.h"
 #include "daemon/startup.h"
+#include "daemon/state.h"
 
 /* Kept for the vchan, a new listener and the like when clients take all the others. */
 #define RESERVED_DESCRIPTORS 8
+
+/* One to accept those who have connected, one to hear them. */
+#define LAST_TURNS 2
 
 struct daemon {
 	const struct options *options;
@@ -40,10 +46,12 @@ struct daemon {
 	struct domain domain;
 	struct clients clients;
 	struct link link;
+	struct state state;
 	struct runtime runtime;
 	bool has_link;
 	bool is_ready;
 	bool is_ending;
+	bool vm_is_gone;
 	int failure; /* why it ends, a negative errno, if that is one */
 };
 
@@ -81,8 +89,11 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 
 static void on_gone(void *context)
 {
+	struct daemon *d = context;
+
 	log_info("ending, for the VM is gone");
-	stop(context);
+	d->vm_is_gone = true;
+	stop(d);
 }
 
 static void forget_other(struct daemon *d)
@@ -126,6 +137,21 @@ static int appear_in_time(struct daemon *d)
 	if (!d->on_other)
 		close(other);
 	return appear(d);
+}
+
+static int open_state(struct daemon *d)
+{
+	const struct options *o = d->options;
+	char path[PATH_MAX];
+	int r;
+
+	if (!o->remote_name || (o->state && strcmp(o->state, "none") == 0))
+		return 0;
+	r = runtime_state_path(&d->runtime, o, path);
+	if (r == 0)
+		state_open(&d->state, path, o->remote_name, o->remote_domid,
+			   o->state_sync, &d->domain, d->base);
+	return r;
 }
 
 static int open_link(struct daemon *d)
@@ -185,12 +211,26 @@ static void become_ready(struct daemon *d)
 
 static void end_turn(struct daemon *d, bool *more)
 {
+	state_commit(&d->state);
 	*more = clients_turn(&d->clients);
 	if (d->has_link)
 		*more |= link_turn(&d->link);
 	if (!d->is_ready && d->domain.serving) {
 		become_ready(d);
 		*more = true;
+	}
+}
+
+/* Requests that are already there are answered, so that a client of a daemon that is
+ * being replaced need not ask twice. */
+static void run_last_turns(struct daemon *d)
+{
+	bool more;
+
+	for (int i = 0; i < LAST_TURNS && d->is_ready; i++) {
+		event_base_loop(d->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		clients_resume(&d->clients);
+		end_turn(d, &more);
 	}
 }
 
@@ -208,6 +248,7 @@ static int run_loop(struct daemon *d)
 		clients_resume(&d->clients);
 		end_turn(d, &more);
 	}
+	run_last_turns(d);
 	return d->failure;
 }
 
@@ -283,6 +324,8 @@ static int start(struct daemon *d)
 		r = open_link(d);
 	if (r == 0)
 		r = appear_in_time(d);
+	if (r == 0)
+		r = open_state(d);
 	if (r == 0 && !d->options->foreground && chdir("/") < 0)
 		log_warning("cannot leave the working directory: %s", strerror(errno));
 	return r;
@@ -295,6 +338,10 @@ static void end(struct daemon *d)
 		link_close(&d->link);
 	if (d->base)
 		clients_close(&d->clients);
+	if (d->vm_is_gone)
+		state_remove(&d->state);
+	else
+		state_close(&d->state);
 	runtime_remove(&d->runtime);
 	startup_end();
 	domain_free(&d->domain);
@@ -312,6 +359,7 @@ int daemon_run(const struct options *o)
 	int r, status;
 
 	runtime_init(&d.runtime);
+	state_init(&d.state);
 	signal(SIGPIPE, SIG_IGN);
 	r = startup_standard_files();
 	if (r < 0) {

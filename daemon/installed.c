@@ -55,7 +55,7 @@ static void unlock_directory(int fd)
 		close(fd);
 }
 
-static void forget(struct installed *f)
+void installed_forget(struct installed *f)
 {
 	if (f->temporary)
 		unlink(f->temporary);
@@ -118,7 +118,7 @@ static int prepare(struct installed *f, const char *path, create_fn create,
 		unlink(name);
 	r = f->path && f->temporary ? hold(f, type) : -ENOMEM;
 	if (r < 0)
-		forget(f);
+		installed_forget(f);
 	return r;
 }
 
@@ -212,6 +212,22 @@ int installed_file(struct installed *f, const char *path, const char *text, int 
 	return prepare(f, path, make_file, &m, S_IFREG);
 }
 
+int installed_adopt(struct installed *f, const char *path)
+{
+	f->path = strdup(path);
+	f->fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return !f->path ? -ENOMEM : f->fd < 0 ? -errno : 0;
+}
+
+int installed_move(const char *from, const char *to)
+{
+	int lock = lock_directory(from);
+	int r = rename(from, to) < 0 ? -errno : 0;
+
+	unlock_directory(lock);
+	return r;
+}
+
 int installed_appear(struct installed *f)
 {
 	int lock, r;
@@ -248,5 +264,5 @@ void installed_remove(struct installed *f)
 			unlink(f->path);
 		unlock_directory(lock);
 	}
-	forget(f);
+	installed_forget(f);
 }

@@ -36,8 +36,17 @@ int installed_symlink(struct installed *f, const char *path, const char *target)
 /* Prepares a file with this text, mode exactly `mode`. 0 or a negative errno. */
 int installed_file(struct installed *f, const char *path, const char *text, int mode);
 
+/* Takes what is at `path` for one of these, in place. 0 or a negative errno. */
+int installed_adopt(struct installed *f, const char *path);
+
+/* Moves what is at `from`, whoever's it is. 0 or a negative errno. */
+int installed_move(const char *from, const char *to);
+
 /* Moves what was prepared into place. 0 or a negative errno. */
 int installed_appear(struct installed *f);
+
+/* Frees what `f` holds, and leaves the file alone. */
+void installed_forget(struct installed *f);
 
 /* Removes it, if it is still ours, and frees what `f` holds. */
 void installed_remove(struct installed *f);

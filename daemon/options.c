@@ -23,6 +23,8 @@ enum {
 	OPT_RUNTIME_DIR,
 	OPT_LOG_DIR,
 	OPT_VCHAN,
+	OPT_STATE,
+	OPT_STATE_SYNC,
 	OPT_FOREGROUND,
 	OPT_VERSION,
 };
@@ -32,6 +34,8 @@ static const struct option long_options[] = {
 	{"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR},
 	{"log-dir", required_argument, NULL, OPT_LOG_DIR},
 	{"vchan", required_argument, NULL, OPT_VCHAN},
+	{"state", required_argument, NULL, OPT_STATE},
+	{"state-sync", required_argument, NULL, OPT_STATE_SYNC},
 	{"foreground", no_argument, NULL, OPT_FOREGROUND},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
@@ -50,6 +54,13 @@ void options_print_usage(FILE *out)
 	      "(" DEFAULT_RUNTIME_DIR ")\n"
 	      "  --log-dir=DIR            where the log is (" DEFAULT_LOG_DIR ")\n"
 	      "  --vchan=auto|xen|socket  how to reach the other side (auto)\n"
+	      "  --state=FILE|none        where dom0 keeps the entries for the next "
+	      "daemon\n"
+	      "                           (qubesdb.NAME.state in the runtime directory)\n"
+	      "  --state-sync=process|disk\n"
+	      "                           survive the end of the daemon or of the "
+	      "machine "
+	      "(process)\n"
 	      "  --foreground             do not fork; log to standard error\n"
 	      "  --help                   print this\n"
 	      "  --version                print the version\n\n"
@@ -88,6 +99,17 @@ static bool bad(const char *what, const char *value)
 	return false;
 }
 
+static bool take_sync(struct options *o, const char *value)
+{
+	if (strcmp(value, "process") == 0)
+		o->state_sync = STATEFILE_SYNC_PROCESS;
+	else if (strcmp(value, "disk") == 0)
+		o->state_sync = STATEFILE_SYNC_DISK;
+	else
+		return bad("neither \"process\" nor \"disk\"", value);
+	return true;
+}
+
 static bool take_option(struct options *o, int option)
 {
 	switch (option) {
@@ -103,6 +125,11 @@ static bool take_option(struct options *o, int option)
 	case OPT_VCHAN:
 		o->vchan = optarg;
 		return vchan_transport_find(optarg) || bad("no such vchan here", optarg);
+	case OPT_STATE:
+		o->state = optarg;
+		return *optarg != '\0' || bad("not a file name", optarg);
+	case OPT_STATE_SYNC:
+		return take_sync(o, optarg);
 	case OPT_FOREGROUND:
 		o->foreground = true;
 		return true;

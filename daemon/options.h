@@ -5,10 +5,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "daemon/statefile.h"
+
 struct options {
 	const char *runtime_dir;
 	const char *log_dir;
 	const char *vchan;
+	const char *state; /* NULL: in the runtime directory; "none" */
+	enum statefile_sync state_sync;
 	int rw_socket_mode;
 	bool foreground;
 	int remote_domid;

@@ -123,6 +123,22 @@ int runtime_find_other(const struct runtime *r)
 	return error;
 }
 
+int runtime_state_path(const struct runtime *r, const struct options *o, char *path)
+{
+	char here[PATH_MAX];
+	int n;
+
+	if (!o->state)
+		return runtime_path(r, path, o->remote_name, ".state");
+	if (o->state[0] == '/')
+		n = snprintf(path, PATH_MAX, "%s", o->state);
+	else if (!getcwd(here, sizeof(here)))
+		return cannot("use", o->state, -errno);
+	else
+		n = snprintf(path, PATH_MAX, "%s/%s", here, o->state);
+	return n < PATH_MAX ? 0 : cannot("use", o->state, -ENAMETOOLONG);
+}
+
 int runtime_appear(struct runtime *r)
 {
 	for (int i = 0; i < RUNTIME_FILES; i++) {

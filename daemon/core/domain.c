@@ -8,6 +8,7 @@ void domain_init(struct domain *d, enum replica_role role, uint64_t id)
 	namespace_init(&d->entries);
 	watch_index_init(&d->watches);
 	replica_init(&d->replica, role, id, d);
+	d->journal = (struct journal){.enabled = false};
 	account_init(&d->connections, QUOTA_CONNECTIONS);
 	TAILQ_INIT(&d->active);
 	d->serving = role != REPLICA_VM;
@@ -16,17 +17,26 @@ void domain_init(struct domain *d, enum replica_role role, uint64_t id)
 void domain_free(struct domain *d)
 {
 	replica_free(&d->replica);
+	journal_free(&d->journal);
 	namespace_clear(&d->entries);
+}
+
+static int write_entry(struct domain *d, const char *path, size_t len, const char *value,
+		       size_t value_len, bool by_peer)
+{
+	int r = namespace_write(&d->entries, path, len, value, value_len, by_peer);
+
+	if (r < 0)
+		return r;
+	journal_write(&d->journal, path, len, value, value_len, by_peer);
+	watch_fire_entry(&d->watches, path, len);
+	return 0;
 }
 
 int domain_apply_write(struct domain *d, const char *path, size_t len, const char *value,
 		       size_t value_len)
 {
-	int r = namespace_write(&d->entries, path, len, value, value_len);
-
-	if (r == 0)
-		watch_fire_entry(&d->watches, path, len);
-	return r;
+	return write_entry(d, path, len, value, value_len, true);
 }
 
 typedef bool (*spare_fn)(const struct entry *e, void *context);
@@ -55,6 +65,12 @@ static bool something_goes(struct domain *d, const char *path, size_t len,
 	return false;
 }
 
+static void drop(struct domain *d, struct entry *e)
+{
+	journal_remove(&d->journal, e->path, e->node.path_len);
+	namespace_remove(&d->entries, e);
+}
+
 static void remove_directory(struct domain *d, const char *path, size_t len,
 			     spare_fn spared, void *context)
 {
@@ -64,14 +80,14 @@ static void remove_directory(struct domain *d, const char *path, size_t len,
 	for (; e && path_begins_with(&e->node, path, len); e = next) {
 		next = namespace_next(e);
 		if (!is_spared(e, spared, context))
-			namespace_remove(&d->entries, e);
+			drop(d, e);
 	}
 }
 
 static void remove_entry(struct domain *d, const char *path, size_t len)
 {
 	watch_fire_entry(&d->watches, path, len);
-	namespace_remove(&d->entries, namespace_find(&d->entries, path, len));
+	drop(d, namespace_find(&d->entries, path, len));
 }
 
 void domain_apply_remove(struct domain *d, const char *path, size_t len, spare_fn spared,
@@ -91,7 +107,7 @@ int domain_write(struct domain *d, const char *path, size_t len, const char *val
 	int r = replica_admit(&d->replica);
 
 	if (r == 0)
-		r = domain_apply_write(d, path, len, value, value_len);
+		r = write_entry(d, path, len, value, value_len, false);
 	if (r == 0)
 		replica_forward_write(&d->replica, path, len, value, value_len);
 	return r;

@@ -6,11 +6,13 @@
  * the peer without the other.
  *
  * The core does no I/O. The daemon puts bytes into sessions and the replica, and takes
- * bytes out of those that the core marks as active. One thread.
+ * bytes out of those that the core marks as active; before that, it commits what the
+ * journal holds. One thread.
  */
 #ifndef QDB_DOMAIN_H
 #define QDB_DOMAIN_H
 
+#include "daemon/core/journal.h"
 #include "daemon/core/namespace.h"
 #include "daemon/core/replica.h"
 #include "daemon/core/watch.h"
@@ -22,6 +24,7 @@ struct domain {
 	struct namespace entries;
 	struct watch_index watches;
 	struct replica replica;
+	struct journal journal; /* everything that changes, for the state file */
 	struct account connections;
 	struct session_list active; /* have output that the daemon has not seen */
 	bool serving;               /* false: requests wait for the first dump */

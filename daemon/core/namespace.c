@@ -76,6 +76,7 @@ static int create(struct namespace *ns, const char *path, size_t len, struct ent
 	e->value = NULL;
 	e->value_len = 0;
 	e->dump = 0;
+	e->by_peer = false;
 	pathmap_insert(&ns->map, &e->node);
 	*ret = e;
 	return 0;
@@ -88,18 +89,18 @@ release_entry:
 }
 
 int namespace_write(struct namespace *ns, const char *path, size_t path_len,
-		    const char *value, size_t value_len)
+		    const char *value, size_t value_len, bool by_peer)
 {
 	struct entry *e = namespace_find(ns, path, path_len);
-	int r;
+	const bool is_new = !e;
+	int r = is_new ? create(ns, path, path_len, &e) : 0;
 
-	if (e)
-		return set_value(ns, e, value, value_len);
-	r = create(ns, path, path_len, &e);
 	if (r < 0)
 		return r;
 	r = set_value(ns, e, value, value_len);
-	if (r < 0)
+	if (r == 0)
+		e->by_peer = by_peer;
+	else if (is_new)
 		namespace_remove(ns, e);
 	return r;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The entries of one VM: an ordered map from path to value. There are no directory
- * objects; "/d/" is only a prefix that a removal may name. Paths and values given to these
- * functions have passed the grammar (protocol/grammar.h); nothing is checked again here
- * but quotas.
+ * objects; "/d/" is only a prefix that a removal may name. Paths and values given to
+ * these functions have passed the grammar (protocol/grammar.h); nothing is checked again
+ * here but quotas.
  */
 #ifndef QDB_NAMESPACE_H
 #define QDB_NAMESPACE_H
@@ -16,6 +16,7 @@ struct entry {
 	char *value; /* value_len bytes, NULL if that is 0 */
 	size_t value_len;
 	unsigned dump; /* the last dump that named it, for the replica */
+	bool by_peer;  /* the other end wrote it last */
 	char path[];
 };
 
@@ -30,11 +31,11 @@ void namespace_init(struct namespace *ns);
 void namespace_clear(struct namespace *ns);
 
 /*
- * Creates or overwrites an entry. 0, or -EDQUOT or -ENOMEM with nothing changed. The
- * bytes are copied.
+ * Creates or overwrites an entry, for a local client or for the other end. 0, or -EDQUOT
+ * or -ENOMEM with nothing changed. The bytes are copied.
  */
 int namespace_write(struct namespace *ns, const char *path, size_t path_len,
-		    const char *value, size_t value_len);
+		    const char *value, size_t value_len, bool by_peer);
 
 /* Removes an entry that is in the namespace, and frees it. */
 void namespace_remove(struct namespace *ns, struct entry *e);

@@ -259,8 +259,7 @@ class TakeOver(Case):
         try:
             loop.wait_rounds(20)
             second = self.dom0(domid=0, name="dom0")
-            loop.wait_rounds(20)
-            first.stop()
+            self.assertEqual(first.wait(), 0)
             loop.wait_rounds(20)
         finally:
             loop.goes_on = False
@@ -272,8 +271,8 @@ class TakeOver(Case):
         """The same domid: an agent that comes after the takeover finds the second daemon."""
         first = self.dom0()
         second = self.dom0()
+        self.assertEqual(first.wait(), 0)
         self.connect(second).write("/of", "second")
-        first.stop()
         b = self.vm()
         self.assertEqual(self.connect(b).read("/of"), b"second")
         self.assert_equal_ends(second, b)

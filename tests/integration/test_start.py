@@ -133,7 +133,7 @@ class Meddling(Case):
         self.addCleanup(os.close, directory)
         fcntl.flock(directory, fcntl.LOCK_EX)
         daemon.stop()
-        self.assertEqual(os.listdir(daemon.run), [])
+        self.assertEqual(os.listdir(daemon.run), ["qubesdb.work.state"])
         daemon = self.dom0()
         self.assertEqual(self.connect(daemon).ask(READ, "/a").type, NOENT)
 
@@ -171,8 +171,10 @@ class Supervisor(Case):
 
     def test_busy_for_ever(self):
         notify, _ = self.full()
-        self.start(self.home / "notify").connect_when_there().close()
+        first = self.start(self.home / "notify")
+        first.connect_when_there().close()
         daemon = self.start(self.home / "notify")
+        self.assertEqual(first.wait(), 0)
         self.assertIsNone(daemon.connect_when_there().read("/a"))
         notify.close()
         daemon.check_quiet()

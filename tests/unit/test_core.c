@@ -44,7 +44,7 @@ END_TEST
 
 static int put(struct namespace *ns, const char *path, const char *value)
 {
-	return namespace_write(ns, path, strlen(path), value, strlen(value));
+	return namespace_write(ns, path, strlen(path), value, strlen(value), false);
 }
 
 static void walk(struct namespace *ns, const char *prefix, char *text)
@@ -97,7 +97,7 @@ START_TEST(values_grow_and_shrink_under_account)
 	memset(big, 'v', sizeof(big));
 	namespace_init(&ns);
 	ck_assert_int_eq(put(&ns, "/k", "abc"), 0);
-	ck_assert_int_eq(namespace_write(&ns, "/k", 2, big, sizeof(big)), 0);
+	ck_assert_int_eq(namespace_write(&ns, "/k", 2, big, sizeof(big), false), 0);
 	ck_assert_uint_eq(ns.bytes.used, 2 + 3071);
 	ck_assert_int_eq(put(&ns, "/k", ""), 0);
 	ck_assert_uint_eq(namespace_find(&ns, "/k", 2)->value_len, 0);

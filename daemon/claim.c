@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/claim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+#define FIRST_OFFSET ((off_t)1 << 40)
+#define DOMIDS 0x8000
+
+/* How long a daemon has to end by itself, and how long the kernel has to end it. */
+#define PATIENCE_MS 5000
+
+#define TRIES 10
+
+static struct flock lock_of(int domid, off_t domids)
+{
+	return (struct flock){
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = FIRST_OFFSET + domid,
+		.l_len = domids,
+	};
+}
+
+/* 0 if nobody holds it. */
+static pid_t find_holder(int fd, int *domid)
+{
+	struct flock lock = lock_of(0, DOMIDS);
+
+	if (fcntl(fd, F_GETLK, &lock) < 0)
+		return -errno;
+	*domid = (int)(lock.l_start - FIRST_OFFSET);
+	return lock.l_type == F_UNLCK ? 0 : lock.l_pid > 0 ? lock.l_pid : -ESRCH;
+}
+
+static bool send_and_wait(int pidfd, int number)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return pidfd_send_signal(pidfd, number, NULL, 0) == 0 &&
+	       poll(&p, 1, PATIENCE_MS) == 1;
+}
+
+/* The holder is looked up again, since its number may have passed to another process. */
+static int end_holder(int fd, pid_t pid)
+{
+	int pidfd = pidfd_open(pid, 0), domid, r = 0;
+
+	if (pidfd < 0)
+		return errno == ESRCH ? 0 : -errno;
+	if (find_holder(fd, &domid) == pid) {
+		log_info("taking over from the daemon with process id %ld", (long)pid);
+		if (!send_and_wait(pidfd, SIGTERM)) {
+			log_warning("it does not end, so it is killed");
+			r = send_and_wait(pidfd, SIGKILL) ? 0 : -ETIMEDOUT;
+		}
+	}
+	close(pidfd);
+	return r;
+}
+
+int claim_take(int fd, int domid)
+{
+	struct flock lock = lock_of(domid, 1);
+	int r = 0, holders_domid;
+	pid_t pid;
+
+	for (int i = 0; i < TRIES && r == 0; i++) {
+		pid = find_holder(fd, &holders_domid);
+		if (pid < 0)
+			return pid;
+		if (pid > 0 && holders_domid != domid)
+			return -EBUSY;
+		if (pid == 0 && fcntl(fd, F_SETLK, &lock) == 0)
+			return 0;
+		if (pid == 0 && errno != EACCES && errno != EAGAIN)
+			return -errno;
+		if (pid > 0)
+			r = end_holder(fd, pid);
+	}
+	return r < 0 ? r : -EAGAIN;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One daemon per domain. Whoever serves a domain holds a lock in its state file, at an
+ * offset that tells the domid, as long as it lives. So a daemon that starts finds the one
+ * that it is to replace, and whether that is of the same domain: the kernel says who
+ * holds a lock, and takes it from the dead.
+ *
+ * The offsets are far beyond those of sqlite's own locks.
+ */
+#ifndef QDB_CLAIM_H
+#define QDB_CLAIM_H
+
+/*
+ * Takes the lock. A daemon of the same domain that holds it is told to end (SIGTERM), and
+ * is killed if it has not ended after some seconds: it loses nothing that it has
+ * acknowledged. Waits for that. 0, -EBUSY if a daemon of another domain uses the file, or
+ * a negative errno.
+ *
+ * The lock is lost when any descriptor of this file is closed.
+ */
+int claim_take(int fd, int domid);
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/core/journal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/domain.h"
+
+#define FIRST_SIZE 4096u
+
+/* More than this is not kept allocated between two turns. */
+#define KEPT_SIZE (32u * 1024u)
+
+void journal_free(struct journal *j)
+{
+	free(j->bytes);
+	memset(j, 0, sizeof(*j));
+}
+
+static bool make_room(struct journal *j, size_t len)
+{
+	size_t size = j->size ? j->size : FIRST_SIZE;
+	uint8_t *bytes;
+
+	if (j->used + len > JOURNAL_PIECE)
+		return false;
+	while (size < j->used + len)
+		size *= 2;
+	if (size == j->size)
+		return true;
+	bytes = realloc(j->bytes, size);
+	if (!bytes)
+		return false;
+	j->bytes = bytes;
+	j->size = size;
+	return true;
+}
+
+static void add(struct journal *j, const struct record *r)
+{
+	if (!j->enabled || j->incomplete)
+		return;
+	if (make_room(j, RECORD_MAX_SIZE))
+		j->used += record_encode(j->bytes + j->used, r);
+	else
+		j->incomplete = true;
+}
+
+void journal_write(struct journal *j, const char *path, size_t len, const char *value,
+		   size_t value_len, bool by_peer)
+{
+	add(j, &(struct record){
+		       .type = by_peer ? RECORD_WRITE_BY_PEER : RECORD_WRITE,
+		       .path = path,
+		       .path_len = len,
+		       .value = value,
+		       .value_len = value_len,
+	       });
+}
+
+void journal_remove(struct journal *j, const char *path, size_t len)
+{
+	add(j, &(struct record){.type = RECORD_REMOVE, .path = path, .path_len = len});
+}
+
+/* ---- taking ---- */
+
+bool journal_has_changes(const struct journal *j)
+{
+	return j->used > 0 || j->incomplete;
+}
+
+static struct record peer_of(const struct replica *r)
+{
+	return (struct record){
+		.type = RECORD_PEER,
+		.peer = {r->peer_id, r->processed, r->served_legacy},
+	};
+}
+
+static bool is_same(const struct record_peer *a, const struct record_peer *b)
+{
+	return a->id == b->id && a->processed == b->processed &&
+	       a->served_legacy == b->served_legacy;
+}
+
+bool journal_prepare(struct journal *j, const struct replica *r)
+{
+	const struct record peer = peer_of(r);
+
+	if (!is_same(&j->peer, &peer.peer)) {
+		add(j, &peer);
+		j->peer = peer.peer;
+	}
+	return journal_has_changes(j);
+}
+
+void journal_committed(struct journal *j)
+{
+	j->used = 0;
+	j->incomplete = false;
+	if (j->size <= KEPT_SIZE)
+		return;
+	free(j->bytes);
+	j->bytes = NULL;
+	j->size = 0;
+}
+
+void journal_failed(struct journal *j)
+{
+	journal_committed(j);
+	j->incomplete = true;
+}
+
+/* ---- the whole state ---- */
+
+static struct record record_of(const struct entry *e)
+{
+	return (struct record){
+		.type = e->by_peer ? RECORD_WRITE_BY_PEER : RECORD_WRITE,
+		.path = e->path,
+		.path_len = e->node.path_len,
+		.value = e->value,
+		.value_len = e->value_len,
+	};
+}
+
+size_t journal_snapshot(struct domain *d, struct entry **cursor, uint8_t *out)
+{
+	struct entry *e = *cursor;
+	struct record r = peer_of(&d->replica);
+	size_t used = 0;
+
+	if (!e) {
+		used = record_encode(out, &r);
+		e = namespace_first(&d->entries, "", 0);
+	}
+	for (; e && used + RECORD_MAX_SIZE <= JOURNAL_PIECE; e = namespace_next(e)) {
+		r = record_of(e);
+		used += record_encode(out + used, &r);
+	}
+	*cursor = e;
+	return used;
+}
+
+/* ---- back ---- */
+
+static int replay(struct domain *d, const struct record *r)
+{
+	struct entry *e;
+
+	switch (r->type) {
+	case RECORD_WRITE:
+	case RECORD_WRITE_BY_PEER:
+		return namespace_write(&d->entries, r->path, r->path_len, r->value,
+				       r->value_len, r->type == RECORD_WRITE_BY_PEER);
+	case RECORD_REMOVE:
+		e = namespace_find(&d->entries, r->path, r->path_len);
+		if (!e)
+			return -EINVAL;
+		namespace_remove(&d->entries, e);
+		return 0;
+	case RECORD_PEER:
+		d->replica.peer_id = r->peer.id;
+		d->replica.processed = r->peer.processed;
+		d->replica.served_legacy = r->peer.served_legacy;
+		d->journal.peer = r->peer;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int journal_replay(struct domain *d, const uint8_t *bytes, size_t len)
+{
+	struct record record;
+	size_t size;
+	int r = 0;
+
+	for (; len > 0 && r == 0; bytes += size, len -= size) {
+		size = record_decode(&record, bytes, len);
+		if (size == 0)
+			return -EINVAL;
+		r = replay(d, &record);
+	}
+	return r;
+}

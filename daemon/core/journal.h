@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What has changed in a domain since its state was last committed, as records for the
+ * state file, and back from there. Kept only in dom0, and only if there is a state file:
+ * otherwise it costs nothing.
+ *
+ * A change that finds no room here is not lost: the namespace itself has it, and the
+ * state is then written as a whole.
+ */
+#ifndef QDB_JOURNAL_H
+#define QDB_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "protocol/record.h"
+
+/* Changes of one turn of the loop beyond this are committed as a whole state, in bytes.
+ * A snapshot comes in pieces of at most this size. */
+#define JOURNAL_PIECE (256u * 1024u)
+
+struct domain;
+struct replica;
+
+struct journal {
+	bool enabled;
+	bool incomplete; /* only the whole state tells what has changed */
+	uint8_t *bytes;
+	size_t used;
+	size_t size;
+	struct record_peer peer; /* as last recorded */
+};
+
+void journal_free(struct journal *j);
+
+/* An entry gets this value, or goes. */
+void journal_write(struct journal *j, const char *path, size_t len, const char *value,
+		   size_t value_len, bool by_peer);
+void journal_remove(struct journal *j, const char *path, size_t len);
+
+/* Whether a change of the namespace is not committed: nobody may be told of it yet. */
+bool journal_has_changes(const struct journal *j);
+
+/*
+ * Completes what is to be committed, and returns whether there is anything: j->used bytes
+ * at j->bytes or, if j->incomplete is set, the whole state.
+ */
+bool journal_prepare(struct journal *j, const struct replica *r);
+
+/* It is committed. */
+void journal_committed(struct journal *j);
+
+/* It could not be committed: next time, it shall be the whole state. */
+void journal_failed(struct journal *j);
+
+/*
+ * The whole state, piece by piece: `cursor` is NULL at first, and then whatever the last
+ * call has left there; it is NULL after the last piece. Nothing may change in between.
+ * Returns the size of the piece in `out`, which has room for JOURNAL_PIECE bytes.
+ */
+struct entry;
+size_t journal_snapshot(struct domain *d, struct entry **cursor, uint8_t *out);
+
+/*
+ * Puts records into a domain that nobody uses yet. 0, -EINVAL (damaged), -ENOMEM or
+ * -EDQUOT; on failure part of them are in it.
+ */
+int journal_replay(struct domain *d, const uint8_t *bytes, size_t len);
+
+#endif

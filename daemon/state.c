@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/claim.h"
+#include "daemon/log.h"
+
+/* A snapshot is due when the changes since the last one are this, and twice its size. */
+#define SNAPSHOT_AFTER (64u * 1024u)
+
+#define LAST_DELAY_S 60
+
+#define TRIES 4
+
+#define WAL_SUFFIX "-wal"
+#define ASIDE_SUFFIX ".aside"
+
+static void join(char *out, const char *path, const char *suffix, const char *more)
+{
+	snprintf(out, PATH_MAX, "%s%s%s", path, suffix, more);
+}
+
+/* ---- writing ---- */
+
+static bool append(struct state *s)
+{
+	const struct journal *j = &s->domain->journal;
+
+	if (!statefile_append(&s->file, j->bytes, j->used))
+		return false;
+	s->log_size += j->used;
+	return true;
+}
+
+static bool write_pieces(struct state *s, uint8_t *piece)
+{
+	struct entry *cursor = NULL;
+	size_t len;
+
+	s->snapshot_size = 0;
+	do {
+		len = journal_snapshot(s->domain, &cursor, piece);
+		if (!statefile_append(&s->file, piece, len))
+			return false;
+		s->snapshot_size += len;
+	} while (cursor);
+	return true;
+}
+
+static bool write_snapshot(struct state *s)
+{
+	uint8_t *piece = malloc(JOURNAL_PIECE);
+	bool done = piece && statefile_begin(&s->file) && statefile_clear(&s->file) &&
+		    write_pieces(s, piece) && statefile_commit(&s->file);
+
+	free(piece);
+	s->log_size = 0;
+	return done;
+}
+
+static bool snapshot_is_due(const struct state *s)
+{
+	const struct journal *j = &s->domain->journal;
+
+	return j->incomplete ||
+	       s->log_size + j->used > SNAPSHOT_AFTER + 2 * s->snapshot_size;
+}
+
+static bool commit(struct state *s)
+{
+	if (!s->is_open)
+		return false;
+	if (snapshot_is_due(s) ? write_snapshot(s) : append(s)) {
+		journal_committed(&s->domain->journal);
+		return true;
+	}
+	log_error("cannot write the state %s: %s", s->path, statefile_error(&s->file));
+	statefile_rollback(&s->file);
+	return false;
+}
+
+static void try_later(struct state *s)
+{
+	const struct timeval pause = {.tv_sec = s->delay_s};
+
+	if (!s->is_failing)
+		log_error("changes are not kept from now on; trying again");
+	s->is_failing = true;
+	journal_failed(&s->domain->journal);
+	event_add(&s->retry, &pause);
+	s->delay_s = s->delay_s * 2 < LAST_DELAY_S ? s->delay_s * 2 : LAST_DELAY_S;
+}
+
+void state_commit(struct state *s)
+{
+	if (!s->path || s->is_failing ||
+	    !journal_prepare(&s->domain->journal, &s->domain->replica))
+		return;
+	if (!commit(s))
+		try_later(s);
+}
+
+/* ---- opening ---- */
+
+static void forget_file(struct state *s)
+{
+	if (s->is_open)
+		statefile_close(&s->file);
+	s->is_open = false;
+	for (int i = 0; i < 2; i++)
+		installed_forget(&s->installed[i]);
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
+static bool set_aside(struct state *s, const char *why)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+	int r;
+
+	forget_file(s);
+	join(to, s->path, ASIDE_SUFFIX, "");
+	r = installed_move(s->path, to);
+	log_warning("the state %s %s: %s %s", s->path, why,
+		    r < 0 ? "and cannot be moved to" : "it is moved to", to);
+	if (r < 0)
+		return false;
+	join(from, s->path, WAL_SUFFIX, "");
+	join(to, s->path, ASIDE_SUFFIX, WAL_SUFFIX);
+	if (installed_move(from, to) < 0)
+		unlink(to);
+	return true;
+}
+
+static bool is_at_path(const struct state *s)
+{
+	struct stat ours, there;
+
+	return fstat(s->fd, &ours) == 0 && lstat(s->path, &there) == 0 &&
+	       ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
+static bool is_usable(const struct state *s)
+{
+	struct stat there;
+
+	return fstat(s->fd, &there) == 0 && S_ISREG(there.st_mode) &&
+	       there.st_uid == geteuid() && there.st_nlink <= 1;
+}
+
+/* The file, created if need be, and this daemon as the only one of its domain. */
+static bool claim_file(struct state *s)
+{
+	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	int r;
+
+	for (int i = 0; i < TRIES; i++) {
+		s->fd = open(s->path, flags);
+		s->is_new = s->fd < 0 && errno == ENOENT;
+		if (s->is_new)
+			s->fd = open(s->path, flags | O_CREAT | O_EXCL, 0600);
+		if (s->fd < 0 && errno == EEXIST)
+			continue;
+		if (s->fd < 0 && errno == ELOOP) {
+			if (!set_aside(s, "is a symbolic link"))
+				return false;
+			continue;
+		}
+		if (s->fd < 0) {
+			log_error("cannot open the state %s: %s", s->path,
+				  strerror(errno));
+			return false;
+		}
+		r = is_usable(s) ? claim_take(s->fd, s->owner.domid) : -EPERM;
+		if (r == 0 && is_at_path(s))
+			return true;
+		if (r == 0)
+			forget_file(s); /* removed by who has just ended */
+		else if (!set_aside(s, r == -EBUSY ? "is in use for another domain"
+				       : r == -EPERM
+					       ? "is not an ordinary file of this user"
+					       : strerror(-r)))
+			return false;
+	}
+	return false;
+}
+
+static void adopt(struct state *s)
+{
+	char log[PATH_MAX];
+
+	join(log, s->path, WAL_SUFFIX, "");
+	installed_adopt(&s->installed[0], s->path);
+	installed_adopt(&s->installed[1], log);
+}
+
+static const char *const reasons[] = {
+	[STATEFILE_DAMAGED] = "is damaged",
+	[STATEFILE_NEWER] = "is of a newer version of this program",
+	[STATEFILE_FOREIGN] = "is of another domain",
+};
+
+static enum statefile_result open_file(struct state *s, struct statefile_owner *owner,
+				       bool create)
+{
+	enum statefile_result result;
+
+	result = statefile_open(&s->file, s->path, owner, s->sync, create);
+	s->is_open = true;
+	if (result == STATEFILE_FAILED)
+		log_error("cannot use the state %s: %s", s->path,
+			  statefile_error(&s->file));
+	return result;
+}
+
+/* An empty state, by this daemon's generation. */
+static bool create(struct state *s)
+{
+	if (!claim_file(s) || open_file(s, &s->owner, true) != STATEFILE_FINE) {
+		forget_file(s);
+		return false;
+	}
+	adopt(s);
+	return true;
+}
+
+static int take_row(const uint8_t *bytes, size_t len, void *context)
+{
+	struct state *s = context;
+
+	s->log_size += len;
+	return journal_replay(s->domain, bytes, len);
+}
+
+static enum statefile_result load(struct state *s)
+{
+	struct statefile_owner owner = s->owner;
+	enum statefile_result result = open_file(s, &owner, s->is_new);
+
+	if (result == STATEFILE_FINE)
+		result = statefile_read(&s->file, take_row, s);
+	if (result == STATEFILE_FINE) {
+		s->owner = owner;
+		s->domain->replica.id = owner.generation;
+		s->snapshot_size = s->log_size;
+		s->log_size = 0;
+		adopt(s);
+	}
+	return result;
+}
+
+static void start_over(struct state *s)
+{
+	struct replica *r = &s->domain->replica;
+
+	namespace_clear(&s->domain->entries);
+	s->domain->journal.peer = (struct record_peer){.id = 0};
+	r->peer_id = r->processed = 0;
+	r->served_legacy = false;
+	s->log_size = s->snapshot_size = 0;
+}
+
+static bool load_or_create(struct state *s)
+{
+	enum statefile_result result;
+
+	if (!claim_file(s))
+		return false;
+	result = load(s);
+	if (result == STATEFILE_FINE)
+		return true;
+	start_over(s);
+	if (result == STATEFILE_FAILED) {
+		forget_file(s);
+		return false;
+	}
+	return set_aside(s, reasons[result]) && create(s);
+}
+
+/* What a file holds by now that could not be opened before is older than the domain. */
+static void on_retry(evutil_socket_t fd, short what, void *context)
+{
+	struct state *s = context;
+	struct stat there;
+
+	(void)fd, (void)what;
+	if (!s->is_open && lstat(s->path, &there) == 0 && there.st_size > 0 &&
+	    !set_aside(s, "has become out of date")) {
+		try_later(s);
+		return;
+	}
+	if (!s->is_open && !create(s)) {
+		try_later(s);
+		return;
+	}
+	journal_prepare(&s->domain->journal, &s->domain->replica);
+	if (!commit(s)) {
+		try_later(s);
+		return;
+	}
+	log_info("changes are kept again in the state %s", s->path);
+	s->is_failing = false;
+	s->delay_s = 1;
+}
+
+void state_init(struct state *s)
+{
+	*s = (struct state){
+		.fd = -1,
+		.delay_s = 1,
+		.installed = {INSTALLED_NONE, INSTALLED_NONE},
+	};
+}
+
+void state_open(struct state *s, const char *path, const char *name, int domid,
+		enum statefile_sync sync, struct domain *d, struct event_base *base)
+{
+	s->path = strdup(path);
+	if (!s->path) {
+		log_error("no memory for the state %s", path);
+		return;
+	}
+	s->owner = (struct statefile_owner){name, domid, d->replica.id};
+	s->sync = sync;
+	s->domain = d;
+	evtimer_assign(&s->retry, base, on_retry, s);
+	d->journal.enabled = true;
+	if (!load_or_create(s))
+		try_later(s);
+	else if (d->entries.entries.used > 0)
+		log_info("continuing with %zu entries", d->entries.entries.used);
+}
+
+/* ---- the end ---- */
+
+static void end(struct state *s)
+{
+	event_del(&s->retry);
+	forget_file(s);
+	free(s->path);
+	s->path = NULL;
+}
+
+/* The log goes before the file is closed: from then on a successor may have its own. */
+void state_close(struct state *s)
+{
+	if (!s->path)
+		return;
+	state_commit(s);
+	if (s->is_open && statefile_empty_log(&s->file))
+		installed_remove(&s->installed[1]);
+	end(s);
+}
+
+void state_remove(struct state *s)
+{
+	if (!s->path)
+		return;
+	for (int i = 0; i < 2; i++)
+		installed_remove(&s->installed[i]);
+	end(s);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The state file as such: an sqlite database with the records of a domain in the order of
+ * the changes. Nothing here knows what a record is, nor what to do when something fails.
+ *
+ * Each commit appends one row, whatever it holds, and from time to time all rows are
+ * replaced by a snapshot. A row per entry would cost a search and half a dozen copies per
+ * change; this way a turn of the loop with a hundred changes costs about as much as one
+ * with one.
+ *
+ * sqlite makes a commit happen wholly or not at all. It does not notice a damaged byte in
+ * a value, so each row also has a checksum over its bytes and the row before.
+ */
+#ifndef QDB_STATEFILE_H
+#define QDB_STATEFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+struct statefile {
+	struct sqlite3 *db;
+	struct sqlite3_stmt *append;
+	struct sqlite3_stmt *clear;
+	uint64_t checksum; /* of the last row */
+};
+
+/* Whose state it is. */
+struct statefile_owner {
+	const char *name;
+	int domid;
+	uint64_t generation;
+};
+
+enum statefile_sync {
+	STATEFILE_SYNC_PROCESS, /* a commit survives the end of this process */
+	STATEFILE_SYNC_DISK,    /* and a power failure */
+};
+
+enum statefile_result {
+	STATEFILE_FINE,
+	STATEFILE_FAILED,  /* for now: disk full, input/output, memory */
+	STATEFILE_DAMAGED, /* nothing in it can be relied on */
+	STATEFILE_NEWER,   /* of a version of this program that is to come */
+	STATEFILE_FOREIGN, /* of another domain */
+};
+
+/*
+ * Opens the file, which exists: with `create` it is empty and becomes this domain's,
+ * otherwise it must be of this name and domid, and owner->generation is what it says.
+ * After any result but STATEFILE_FINE nothing is left to do but statefile_close(), and
+ * the file is as it was.
+ */
+enum statefile_result statefile_open(struct statefile *f, const char *path,
+				     struct statefile_owner *owner,
+				     enum statefile_sync sync, bool create);
+void statefile_close(struct statefile *f);
+
+/* Why the last call has failed: a text that lasts until the next one. */
+const char *statefile_error(const struct statefile *f);
+
+/*
+ * Gives all rows to `take`, in order, until that returns something else than 0. Returns
+ * STATEFILE_DAMAGED also if it did.
+ */
+enum statefile_result statefile_read(struct statefile *f,
+				     int (*take)(const uint8_t *bytes, size_t len,
+						 void *context),
+				     void *context);
+
+/*
+ * Adds a row; that is a commit of its own, except between begin and commit. All of these
+ * return false on failure. After statefile_rollback() nothing of the commit has happened;
+ * the next one must begin with statefile_clear().
+ */
+bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len);
+bool statefile_begin(struct statefile *f);
+bool statefile_clear(struct statefile *f);
+bool statefile_commit(struct statefile *f);
+void statefile_rollback(struct statefile *f);
+
+/* Moves everything out of the write-ahead log, which is then not needed. */
+bool statefile_empty_log(struct statefile *f);
+
+#endif

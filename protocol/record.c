@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "protocol/record.h"
+
+#include <string.h>
+
+#include "protocol/grammar.h"
+
+#define PEER_SIZE 17
+
+static void put_number(uint8_t *out, uint64_t n, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		out[i] = (uint8_t)(n >> 8 * i);
+}
+
+static uint64_t get_number(const uint8_t *in, size_t size)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < size; i++)
+		n |= (uint64_t)in[i] << 8 * i;
+	return n;
+}
+
+static size_t put_header(uint8_t *out, enum record_type type, size_t path_len,
+			 size_t value_len)
+{
+	out[0] = (uint8_t)type;
+	out[1] = (uint8_t)path_len;
+	put_number(out + 2, value_len, 2);
+	return RECORD_HEADER_SIZE + path_len + value_len;
+}
+
+static size_t encode_peer(uint8_t *out, const struct record_peer *p)
+{
+	uint8_t *value = out + RECORD_HEADER_SIZE;
+
+	put_number(value, p->id, 8);
+	put_number(value + 8, p->processed, 8);
+	value[16] = p->served_legacy;
+	return put_header(out, RECORD_PEER, 0, PEER_SIZE);
+}
+
+size_t record_encode(uint8_t *out, const struct record *r)
+{
+	uint8_t *path = out + RECORD_HEADER_SIZE;
+
+	if (r->type == RECORD_PEER)
+		return encode_peer(out, &r->peer);
+	memcpy(path, r->path, r->path_len);
+	if (r->value_len > 0)
+		memcpy(path + r->path_len, r->value, r->value_len);
+	return put_header(out, r->type, r->path_len, r->value_len);
+}
+
+static bool decode_peer(struct record_peer *p, const struct record *r)
+{
+	const uint8_t *value = (const uint8_t *)r->value;
+
+	if (r->path_len != 0 || r->value_len != PEER_SIZE || value[16] > 1)
+		return false;
+	p->id = get_number(value, 8);
+	p->processed = get_number(value + 8, 8);
+	p->served_legacy = value[16] == 1;
+	return true;
+}
+
+static bool is_entry(const struct record *r)
+{
+	return r->path_len < QDB_MAX_PATH &&
+	       path_classify(r->path, r->path_len) == PATH_ENTRY;
+}
+
+static bool is_valid(struct record *r)
+{
+	switch (r->type) {
+	case RECORD_WRITE:
+	case RECORD_WRITE_BY_PEER:
+		return is_entry(r) && value_is_valid(r->value, r->value_len);
+	case RECORD_REMOVE:
+		return is_entry(r) && r->value_len == 0;
+	case RECORD_PEER:
+		return decode_peer(&r->peer, r);
+	}
+	return false;
+}
+
+size_t record_decode(struct record *r, const uint8_t *bytes, size_t len)
+{
+	size_t size;
+
+	if (len < RECORD_HEADER_SIZE)
+		return 0;
+	memset(r, 0, sizeof(*r));
+	r->type = bytes[0];
+	r->path_len = bytes[1];
+	r->value_len = (size_t)get_number(bytes + 2, 2);
+	r->path = (const char *)bytes + RECORD_HEADER_SIZE;
+	r->value = r->path + r->path_len;
+	size = RECORD_HEADER_SIZE + r->path_len + r->value_len;
+	return size <= len && is_valid(r) ? size : 0;
+}
