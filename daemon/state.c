@@ -265,7 +265,7 @@ static void start_over(struct state *s)
 	namespace_clear(&s->domain->entries);
 	s->domain->journal.peer = (struct record_peer){.id = 0};
 	r->peer_id = r->processed = 0;
-	r->served_legacy = false;
+	r->served_legacy = r->peer_is_known = false;
 	s->log_size = s->snapshot_size = 0;
 }
 

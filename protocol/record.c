@@ -37,7 +37,7 @@ static size_t encode_peer(uint8_t *out, const struct record_peer *p)
 
 	put_number(value, p->id, 8);
 	put_number(value + 8, p->processed, 8);
-	value[16] = p->served_legacy;
+	value[16] = (uint8_t)(p->served_legacy | p->peer_is_known << 1);
 	return put_header(out, RECORD_PEER, 0, PEER_SIZE);
 }
 
@@ -57,11 +57,12 @@ static bool decode_peer(struct record_peer *p, const struct record *r)
 {
 	const uint8_t *value = (const uint8_t *)r->value;
 
-	if (r->path_len != 0 || r->value_len != PEER_SIZE || value[16] > 1)
+	if (r->path_len != 0 || r->value_len != PEER_SIZE || value[16] > 3)
 		return false;
 	p->id = get_number(value, 8);
 	p->processed = get_number(value + 8, 8);
-	p->served_legacy = value[16] == 1;
+	p->served_legacy = value[16] & 1;
+	p->peer_is_known = value[16] & 2;
 	return true;
 }
 

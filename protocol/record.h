@@ -10,7 +10,7 @@
  *	       4...  path, value
  *
  * In RECORD_PEER there is no path, and the value is a struct record_peer, each number
- * with its low byte first and the flag in a byte of its own.
+ * with its low byte first, the flags as bits of one byte.
  */
 #ifndef QDB_RECORD_H
 #define QDB_RECORD_H
@@ -36,6 +36,7 @@ struct record_peer {
 	uint64_t id;
 	uint64_t processed;
 	bool served_legacy;
+	bool peer_is_known;
 };
 
 struct record {

@@ -75,14 +75,15 @@ static struct record peer_of(const struct replica *r)
 {
 	return (struct record){
 		.type = RECORD_PEER,
-		.peer = {r->peer_id, r->processed, r->served_legacy},
+		.peer = {r->peer_id, r->processed, r->served_legacy, r->peer_is_known},
 	};
 }
 
 static bool is_same(const struct record_peer *a, const struct record_peer *b)
 {
 	return a->id == b->id && a->processed == b->processed &&
-	       a->served_legacy == b->served_legacy;
+	       a->served_legacy == b->served_legacy &&
+	       a->peer_is_known == b->peer_is_known;
 }
 
 bool journal_prepare(struct journal *j, const struct replica *r)
@@ -165,6 +166,7 @@ static int replay(struct domain *d, const struct record *r)
 		d->replica.peer_id = r->peer.id;
 		d->replica.processed = r->peer.processed;
 		d->replica.served_legacy = r->peer.served_legacy;
+		d->replica.peer_is_known = r->peer.peer_is_known;
 		d->journal.peer = r->peer;
 		return 0;
 	}

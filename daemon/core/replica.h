@@ -35,6 +35,7 @@ struct replica {
 	bool peer_is_legacy;
 	bool served_legacy; /* a legacy VM has had a dump, and may still hold it */
 	bool peer_resumes;  /* dom0: the VM has a namespace already */
+	bool peer_is_known; /* dom0: and has once brought it here */
 	bool overran;       /* our changes were too many to be kept: start over */
 
 	uint64_t id;           /* the VM's instance, or the generation of dom0's state */

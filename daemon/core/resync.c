@@ -12,6 +12,7 @@
 #include "daemon/core/resync.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "daemon/core/domain.h"
 #include "daemon/core/sending.h"
@@ -55,22 +56,47 @@ static void forget_processed(struct replica *r, uint64_t processed)
 	r->sent_on_link = changes_in_flight(&r->changes);
 }
 
+/* What local clients have written, or all there is. 0, -ENOMEM or -EDQUOT. */
+static int owe_entries(struct replica *r, bool all)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+	int result = 0;
+
+	for (; e && result == 0; e = namespace_next(e))
+		if (all || !e->by_peer)
+			result = changes_owe(&r->changes, e->path, e->node.path_len);
+	return result;
+}
+
+/* A VM that has not been here yet may bring entries older than dom0's own. */
 static void meet_vm(struct replica *r, const struct announcement *hello)
 {
 	r->peer_is_legacy = false;
 	r->state = REPLICA_CONNECTED;
-	if (hello->fresh || hello->id != r->peer_id)
+	if (hello->fresh || hello->id != r->peer_id) {
 		r->processed = 0;
+		r->peer_is_known = false;
+	}
 	if (hello->fresh)
 		changes_clear(&r->changes);
+	else if (!r->peer_is_known && owe_entries(r, false) == -ENOMEM)
+		sending_fail(r, "no memory to tell what is ours");
 	r->peer_id = hello->id;
 	r->peer_resumes = !hello->fresh;
 	forget_processed(r, hello->fresh ? 0 : hello->processed);
 }
 
+/*
+ * The dump tells all changes but one kind: to write what was there already. A VM that has
+ * been here before has watchers to whom that means something, so it gets the changes too.
+ */
 static void begin_dump(struct replica *r)
 {
-	changes_clear(&r->changes);
+	if (r->peer_resumes)
+		changes_owe_again(&r->changes);
+	else
+		changes_clear(&r->changes);
+	r->peer_is_known = !r->peer_is_legacy;
 	r->sent_on_link = 0;
 	r->cursor_len = 0;
 	r->state = REPLICA_DUMPING;
@@ -84,7 +110,7 @@ void resync_dump_request(struct replica *r, const struct message *m)
 	}
 	if (!r->peer_is_legacy)
 		say_hello(r);
-	if (!r->peer_is_legacy && r->peer_resumes) {
+	if (r->peer_resumes) {
 		r->state = REPLICA_RESUMING;
 		return;
 	}
@@ -94,16 +120,6 @@ void resync_dump_request(struct replica *r, const struct message *m)
 }
 
 /* ---- the beginning of a link, in the VM ---- */
-
-static bool owe_everything(struct replica *r)
-{
-	struct entry *e = namespace_first(&r->domain->entries, "", 0);
-
-	for (; e; e = namespace_next(e))
-		if (changes_owe(&r->changes, e->path, e->node.path_len) < 0)
-			return false;
-	return true;
-}
 
 static void meet_dom0(struct replica *r, const struct announcement *hello)
 {
@@ -120,7 +136,7 @@ static void meet_dom0(struct replica *r, const struct announcement *hello)
 		changes_owe_again(&r->changes);
 	} else {
 		changes_clear(&r->changes);
-		if (!owe_everything(r)) {
+		if (owe_entries(r, true) < 0) {
 			sending_fail(r, "no memory to tell dom0 what it has lost");
 			return;
 		}
@@ -151,14 +167,43 @@ static bool is_named_or_ours(const struct entry *e, void *context)
 	       changes_cover(&r->changes, e->path, e->node.path_len);
 }
 
+/*
+ * An empty entry above others is how programs say that these are complete. If dom0 was
+ * restarted it may not know that this was still to be said: so it is said again when the
+ * dump has changed something below.
+ */
+static void note_signals(struct replica *r, const char *path, size_t len)
+{
+	struct entry *e;
+
+	for (size_t i = 1; i < len; i++) {
+		e = path[i] == '/' ? namespace_find(&r->domain->entries, path, i) : NULL;
+		if (e && e->value_len == 0)
+			e->is_signal = true;
+	}
+}
+
+static void give_signals(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+
+	for (; e; e = namespace_next(e)) {
+		if (e->is_signal)
+			watch_fire_entry(&r->domain->watches, e->path, e->node.path_len);
+		e->is_signal = false;
+	}
+}
+
 static void drop_unnamed(struct replica *r)
 {
 	struct entry *e = namespace_first(&r->domain->entries, "", 0), *next;
 
 	for (; e; e = next) {
 		next = namespace_next(e);
-		domain_apply_remove(r->domain, e->path, e->node.path_len,
-				    is_named_or_ours, r);
+		if (is_named_or_ours(e, r))
+			continue;
+		note_signals(r, e->path, e->node.path_len);
+		domain_apply_remove(r->domain, e->path, e->node.path_len, NULL, NULL);
 	}
 }
 
@@ -178,20 +223,38 @@ static void end_dump(struct replica *r)
 		owe_unnamed(r);
 	else
 		drop_unnamed(r);
+	give_signals(r);
 	r->state = REPLICA_LIVE;
 	r->domain->serving = true;
+}
+
+static bool has_value(const struct entry *e, const struct message *m)
+{
+	return e && e->value_len == m->data_len &&
+	       (m->data_len == 0 || memcmp(e->value, m->data, m->data_len) == 0);
+}
+
+/* Watchers have been told of what is there already, unless by a legacy dom0. */
+static int apply_dump_entry(struct replica *r, const struct message *m)
+{
+	const struct entry *e = namespace_find(&r->domain->entries, m->path, m->path_len);
+
+	if (m->fault != MESSAGE_FINE)
+		return -EINVAL;
+	if (has_value(e, m) && !r->peer_is_legacy)
+		return 0;
+	note_signals(r, m->path, m->path_len);
+	return domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len);
 }
 
 static void take_dump_entry(struct replica *r, const struct message *m)
 {
 	struct entry *e;
-	int result = -EINVAL;
+	int result;
 
 	if (changes_cover(&r->changes, m->path, m->path_len))
 		return;
-	if (m->fault == MESSAGE_FINE)
-		result = domain_apply_write(r->domain, m->path, m->path_len, m->data,
-					    m->data_len);
+	result = apply_dump_entry(r, m);
 	if (result == -ENOMEM)
 		sending_fail(r, "no memory for an entry of the dump");
 	else if (result < 0)

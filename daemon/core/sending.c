@@ -9,7 +9,8 @@
  *
  * A dump is taken from the namespace as it goes, downwards. What changes above its cursor
  * meanwhile is owed, and sent after the end mark; what changes below, the dump itself
- * will tell.
+ * will tell. A VM that has been here before takes from the dump only what differs, and
+ * gets all changes after it.
  *
  * A legacy peer exits when it is told to remove what it does not have, and it may just
  * have removed it itself. So an RM to one is preceded by a WRITE of the same entry, or of
@@ -166,7 +167,7 @@ static bool dump_will_tell(const struct replica *r, const char *path, size_t len
 	const struct path_node at = {.path = r->cursor, .path_len = r->cursor_len};
 
 	return r->role == REPLICA_DOM0 && r->state == REPLICA_DUMPING &&
-	       (r->cursor_len == 0 || path_order(path, len, &at) < 0);
+	       !r->peer_resumes && (r->cursor_len == 0 || path_order(path, len, &at) < 0);
 }
 
 void sending_owe(struct replica *r, const char *path, size_t len)

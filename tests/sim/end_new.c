@@ -95,6 +95,8 @@ static void on_change(struct watcher *watcher, const struct watch *watch,
 	for (int i = 0; i < CLIENTS; i++)
 		client_observe(&e->new.clients[i]);
 	check_answered(e, path);
+	if (e->side == VM)
+		oracle_heard(e->world, path);
 	if (path_is_directory(path)) {
 		begin_removal(e, path);
 	} else {
@@ -127,6 +129,47 @@ static void take_over_changes(struct end *e, bool all)
 	}
 }
 
+/* ---- its state ---- */
+
+static void commit(struct end *e)
+{
+	struct journal *j = &e->new.domain.journal;
+	struct store *store = &e->store;
+	struct entry *cursor = NULL;
+
+	if (e->side != DOM0 || !journal_prepare(j, &e->new.domain.replica))
+		return;
+	if (j->incomplete || store->len + j->used > STORE_SIZE) {
+		store->len = 0;
+		do
+			store->len += journal_snapshot(&e->new.domain, &cursor,
+						       store->bytes + store->len);
+		while (cursor);
+	} else {
+		memcpy(store->bytes + store->len, j->bytes, j->used);
+		store->len += j->used;
+	}
+	journal_committed(j);
+}
+
+static void load(struct end *e)
+{
+	struct store *store = &e->store;
+
+	e->new.domain.journal.enabled = true;
+	if (store->len == 0) {
+		store->generation = e->new.domain.replica.id;
+		return;
+	}
+	e->new.domain.replica.id = store->generation;
+	if (journal_replay(&e->new.domain, store->bytes, store->len) < 0)
+		world_judge(e->world, LOST, "the state cannot be read");
+	for (int i = 0; i < names_count(); i++)
+		if (!path_is_directory(i) && real_value(e, i) != e->values[i])
+			world_judge(e->world, LOST, "the state has %s for %s",
+				    value_name(real_value(e, i)), path_name(i));
+}
+
 static void check_quotas(struct end *e)
 {
 	const struct replica *r = &e->new.domain.replica;
@@ -150,6 +193,7 @@ static void settle(struct end *e)
 			client_run(&n->clients[i]);
 			end_removal(e);
 		}
+	commit(e);
 	leave(e);
 	end_removal(e);
 	for (int i = 0; i < CLIENTS; i++)
@@ -172,6 +216,8 @@ static void start(struct end *e)
 	memset(n, 0, sizeof(*n));
 	domain_init(&n->domain, e->side == DOM0 ? REPLICA_DOM0 : REPLICA_VM,
 		    ++incarnations);
+	if (e->side == DOM0)
+		load(e);
 	n->directory = -1;
 	n->was_serving = n->domain.serving;
 	watcher_init(&n->observer, on_change);

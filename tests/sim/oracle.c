@@ -47,13 +47,34 @@ static void operated(struct world *w, enum side side, int path, int result)
 	w->ends[side].values[path] = result;
 }
 
+/*
+ * Each acknowledged write of dom0 reaches the VM's watchers, even one that changes
+ * nothing: programs take it for a signal. What has been removed since need not.
+ */
+static void must_be_heard(struct world *w, enum side side, int path, bool wrote)
+{
+	const unsigned forgets = FAULT_MEMORY | FAULT_QUOTA;
+	struct end *vm = &w->ends[VM];
+
+	if (side == VM)
+		w->histories[path].unheard = false;
+	else
+		w->histories[path].unheard =
+			wrote && vm->kind == KIND_NEW && w->ends[DOM0].kind == KIND_NEW &&
+			vm->new.domain.serving && !(w->config->faults & forgets);
+}
+
 void oracle_wrote(struct world *w, enum side side, int path, int value)
 {
 	operated(w, side, path, value);
+	must_be_heard(w, side, path, true);
 }
 
 void oracle_removed(struct world *w, enum side side, int path)
 {
+	for (int i = 0; i < names_count(); i++)
+		if (i == path || path_covers(path, i))
+			must_be_heard(w, side, i, false);
 	if (!path_is_directory(path)) {
 		operated(w, side, path, VALUE_ABSENT);
 		return;
@@ -107,6 +128,7 @@ void oracle_crashed(struct world *w, enum side side)
 		struct history *h = &w->histories[i];
 		struct side_history *lost = &h->of[side];
 
+		h->unheard = false;
 		if (path_is_directory(i) ||
 		    (has_whole(w, !side) && is_held(h, !side, held)))
 			continue;
@@ -117,6 +139,27 @@ void oracle_crashed(struct world *w, enum side side)
 		for (int n = 0; n < lost->n_results; n++)
 			excuse(h, lost->results[n]);
 		memset(lost, 0, sizeof(*lost));
+	}
+}
+
+/*
+ * Nothing is lost but what dom0 still had to tell. After a crash without state, and
+ * before the VM has brought what it holds, that includes the removal of what only the VM
+ * has.
+ */
+void oracle_restarted(struct world *w)
+{
+	const struct end *dom0 = &w->ends[DOM0], *vm = &w->ends[VM];
+
+	for (int i = 0; i < names_count(); i++) {
+		struct history *h = &w->histories[i];
+
+		h->unheard = false;
+		if (dom0->new.domain.replica.peer_is_known || !h->of[DOM0].operated ||
+		    h->of[DOM0].last != VALUE_ABSENT)
+			continue;
+		excuse(h, vm->values[i]);
+		excuse(h, h->agreed);
 	}
 }
 
@@ -137,6 +180,13 @@ void oracle_cut_off(struct world *w, enum side side)
 		for (int n = 0; n < ours->n_results; n++)
 			excuse(h, ours->results[n]);
 	}
+}
+
+void oracle_heard(struct world *w, int path)
+{
+	for (int i = 0; i < names_count(); i++)
+		if (i == path || path_covers(path, i))
+			w->histories[i].unheard = false;
 }
 
 static bool equal(const struct world *w, int *where)
@@ -196,6 +246,9 @@ void oracle_after_step(struct world *w)
 	for (int i = 0; i < names_count(); i++) {
 		if (!path_is_directory(i))
 			check_entry(w, i, w->ends[0].values[i]);
+		if (w->histories[i].unheard)
+			world_judge(w, EVENT, "the VM has not heard that dom0 wrote %s",
+				    path_name(i));
 		forget(&w->histories[i], w->ends[0].values[i]);
 	}
 }

@@ -213,7 +213,7 @@ static void fault(struct plan *p)
 
 	p->is_down = true;
 	do
-		which = 1u << below(p, 4);
+		which = 1u << below(p, 5);
 	while (!(p->config->faults & which));
 	switch (which) {
 	case FAULT_LOSS:
@@ -221,6 +221,9 @@ static void fault(struct plan *p)
 		break;
 	case FAULT_CRASH:
 		set_survivors(p, add(p, ACT_CRASH, below(p, 2)));
+		break;
+	case FAULT_RESTART:
+		set_survivors(p, add(p, ACT_RESTART, DOM0));
 		break;
 	case FAULT_MEMORY:
 		a = add(p, ACT_STARVE, below(p, 2));

@@ -23,7 +23,7 @@
  * Quotas are apart: dom0 that forgets its changes for their number, and then has to do
  * with a VM that outlived dom0's last crash, cannot tell whose is newer.
  */
-#define ALL_FAULTS (FAULT_LOSS | FAULT_CRASH | FAULT_MEMORY)
+#define ALL_FAULTS (FAULT_LOSS | FAULT_CRASH | FAULT_MEMORY | FAULT_RESTART)
 
 /*
  * Rows with a number of seeds are part of `make check`; a row without them says what
@@ -34,10 +34,12 @@ static const struct config configs[] = {
 	{"new:new",              {KIND_NEW, KIND_NEW}, 0, 20000, 0},
 	{"new:new+loss",         {KIND_NEW, KIND_NEW}, FAULT_LOSS, 10000, 0},
 	{"new:new+crash",        {KIND_NEW, KIND_NEW}, FAULT_CRASH, 10000, 0},
+	{"new:new+restart",      {KIND_NEW, KIND_NEW}, FAULT_RESTART | FAULT_LOSS, 10000, 0},
 	{"new:new+memory",       {KIND_NEW, KIND_NEW}, FAULT_MEMORY, 10000, 0},
 	{"new:new+quota",        {KIND_NEW, KIND_NEW}, FAULT_QUOTA, 10000, 0},
 	{"new:new+all",          {KIND_NEW, KIND_NEW}, ALL_FAULTS, 20000, 0},
 	{"new:legacy",           {KIND_NEW, KIND_LEGACY}, 0, 20000, 0},
+	{"new:legacy+restart",   {KIND_NEW, KIND_LEGACY}, FAULT_LOSS | FAULT_RESTART, 10000, 0},
 	{"new:legacy+loss",      {KIND_NEW, KIND_LEGACY}, FAULT_LOSS, 10000, 0},
 	{"legacy:new",           {KIND_LEGACY, KIND_NEW}, 0, 20000, 0},
 	{"legacy:new+loss",      {KIND_LEGACY, KIND_NEW}, FAULT_LOSS, 10000, 1u << LOST},
@@ -61,6 +63,7 @@ static const struct residual {
 	{"legacy:new", "no room for the answer to RM"},
 	/* It is the cut itself that kills. */
 	{"new:legacy+loss", "hangs for good: the first dump broke off"},
+	{"new:legacy+restart", "hangs for good: the first dump broke off"},
 	{"legacy:new+loss", "the link ended before MULTIREAD"},
 };
 

@@ -59,9 +59,10 @@ enum act {
 	ACT_STALL,   /* a client stops reading */
 	ACT_READ,    /* a client reads again */
 	ACT_CONNECT, /* the link comes up, if both ends are ready for it */
-	ACT_CUT,    /* it breaks; n and m bytes on their way to dom0 and the VM survive */
-	ACT_CRASH,  /* one end starts over without its state; n and m as above */
-	ACT_STARVE, /* the n-th allocation of this end from now on fails */
+	ACT_CUT,   /* it breaks; n and m bytes on their way to dom0 and the VM survive */
+	ACT_CRASH, /* one end starts over without its state; n and m as above */
+	ACT_RESTART, /* dom0 starts over with its state; n and m as above */
+	ACT_STARVE,  /* the n-th allocation of this end from now on fails */
 	ACT_SQUEEZE, /* this end's quotas towards the peer become small */
 };
 
@@ -81,6 +82,7 @@ enum fault {
 	FAULT_CRASH = 2,
 	FAULT_MEMORY = 4,
 	FAULT_QUOTA = 8,
+	FAULT_RESTART = 16,
 };
 
 enum verdict {
@@ -124,8 +126,9 @@ struct side_history {
 };
 
 struct history {
-	int agreed; /* when the ends were last equal */
-	bool vms;   /* and a client of the VM had written it */
+	int agreed;   /* when the ends were last equal */
+	bool vms;     /* and a client of the VM had written it */
+	bool unheard; /* dom0 has written it, and the VM's watchers do not know */
 	struct side_history of[2];
 	int excuses[EXCUSES]; /* states that a crash has made legal */
 	int n_excuses;
@@ -138,6 +141,8 @@ void oracle_begin(struct world *w);
 void oracle_wrote(struct world *w, enum side side, int path, int value);
 void oracle_removed(struct world *w, enum side side, int path);
 void oracle_crashed(struct world *w, enum side side);
+void oracle_restarted(struct world *w);
+void oracle_heard(struct world *w, int path);
 void oracle_cut_off(struct world *w, enum side side);
 void oracle_after_step(struct world *w);
 void oracle_at_end(struct world *w);
@@ -180,6 +185,15 @@ struct end_class {
 
 extern const struct end_class end_new, end_legacy;
 
+/* What the state file of a daemon would hold. */
+#define STORE_SIZE (1u << 20)
+
+struct store {
+	uint64_t generation;
+	size_t len;
+	uint8_t bytes[STORE_SIZE];
+};
+
 struct new_end {
 	struct domain domain;
 	struct client clients[CLIENTS];
@@ -215,6 +229,7 @@ struct end {
 	enum side side;
 	bool attached;
 	const char *dead; /* why, or NULL */
+	struct store store;
 	int values[PATHS];
 	union {
 		struct new_end new;

@@ -188,15 +188,21 @@ static void crash(struct world *w, const struct action *a)
 
 	if (e->dead || e->kind == KIND_STRICT)
 		return;
-	oracle_crashed(w, e->side);
+	if (a->act == ACT_RESTART && e->kind == KIND_NEW)
+		oracle_restarted(w);
+	else
+		oracle_crashed(w, e->side);
 	e->class->stop(e);
 	if (e->attached) {
 		cut(w, a);
 		link_close(e);
 	}
 	e->attached = false;
-	for (int i = 0; i < PATHS; i++)
-		e->values[i] = VALUE_ABSENT;
+	if (a->act != ACT_RESTART || e->kind != KIND_NEW) {
+		e->store.len = 0;
+		for (int i = 0; i < PATHS; i++)
+			e->values[i] = VALUE_ABSENT;
+	}
 	e->class->start(e);
 }
 
@@ -224,6 +230,7 @@ static void perform(struct world *w, const struct action *a)
 			cut(w, a);
 		return;
 	case ACT_CRASH:
+	case ACT_RESTART:
 		crash(w, a);
 		return;
 	}
@@ -284,6 +291,10 @@ static void trace_action(struct world *w, unsigned i, const struct action *a)
 		printf("%s crashes and starts over (%u bytes to dom0, %u to the VM "
 		       "survive)\n",
 		       end, a->n, a->m);
+		break;
+	case ACT_RESTART:
+		printf("%s restarts (%u bytes to dom0, %u to the VM survive)\n", end,
+		       a->n, a->m);
 		break;
 	case ACT_STARVE:
 		printf("%s: allocation %u from now fails\n", end, a->n);
@@ -350,6 +361,7 @@ static void begin(struct world *w, const struct config *c, bool trace)
 		e->side = (enum side)i;
 		e->attached = false;
 		e->dead = NULL;
+		e->store.len = 0;
 		w->exits[i] = NULL;
 		for (int p = 0; p < PATHS; p++)
 			e->values[p] = VALUE_ABSENT;
