@@ -31,6 +31,7 @@ struct client {
 	bool dead;    /* it cannot be reached */
 	bool blocked; /* it does not take its output */
 	bool reading;
+	bool has_asked;
 	bool is_touched;
 	bool is_waiting;
 	TAILQ_ENTRY(client) all;
@@ -160,6 +161,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 		return;
 	n = recv(fd, space, room, MSG_DONTWAIT);
 	if (n > 0) {
+		client->has_asked = true;
 		session_received(client->session, (size_t)n);
 		session_run(client->session);
 	} else if (n == 0) {
@@ -207,6 +209,16 @@ void clients_resume(struct clients *c)
 		session_run(client->session);
 		touch(client);
 	}
+}
+
+bool clients_expect_requests(const struct clients *c)
+{
+	const struct client *client;
+
+	TAILQ_FOREACH (client, &c->all, all)
+		if (!client->has_asked)
+			return true;
+	return false;
 }
 
 void clients_serve(struct clients *c)

@@ -48,6 +48,9 @@ void clients_serve(struct clients *c);
  */
 bool clients_turn(struct clients *c);
 
+/* Whether a client has connected that has not sent anything yet. */
+bool clients_expect_requests(const struct clients *c);
+
 /* Closes every connection and listener. */
 void clients_close(struct clients *c);
 

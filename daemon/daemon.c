@@ -36,6 +36,7 @@
 
 /* One to accept those who have connected, one to hear them. */
 #define LAST_TURNS 2
+#define LAST_TURNS_US 100000
 
 struct daemon {
 	const struct options *options;
@@ -221,17 +222,36 @@ static void end_turn(struct daemon *d, bool *more)
 	}
 }
 
-/* Requests that are already there are answered, so that a client of a daemon that is
- * being replaced need not ask twice. */
+static void on_impatience(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd, (void)what;
+	*(bool *)context = true;
+}
+
+/*
+ * A client that has connected gets its first answer, so that one that comes while this
+ * daemon is being replaced is served by either; but it must ask soon.
+ */
 static void run_last_turns(struct daemon *d)
 {
-	bool more;
+	static const struct timeval patience = {.tv_usec = LAST_TURNS_US};
+	struct event *impatience;
+	bool is_over = false, more = true;
 
-	for (int i = 0; i < LAST_TURNS && d->is_ready; i++) {
-		event_base_loop(d->base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	impatience = evtimer_new(d->base, on_impatience, &is_over);
+	if (!impatience)
+		return;
+	evtimer_add(impatience, &patience);
+	for (int turn = 0; !is_over; turn++) {
+		if (turn >= LAST_TURNS && !clients_expect_requests(&d->clients))
+			break;
+		event_base_loop(
+			d->base,
+			EVLOOP_ONCE | (more || turn < LAST_TURNS ? EVLOOP_NONBLOCK : 0));
 		clients_resume(&d->clients);
 		end_turn(d, &more);
 	}
+	event_free(impatience);
 }
 
 static int run_loop(struct daemon *d)
@@ -248,7 +268,8 @@ static int run_loop(struct daemon *d)
 		clients_resume(&d->clients);
 		end_turn(d, &more);
 	}
-	run_last_turns(d);
+	if (d->is_ready)
+		run_last_turns(d);
 	return d->failure;
 }
 

@@ -8,12 +8,20 @@
 #define PREFIX "@qdb:1:"
 #define DIGITS 16
 
+/* Those that say nothing else. */
+static const char *const words[] = {
+	[ANNOUNCEMENT_GO] = "go",
+	[ANNOUNCEMENT_NEWS] = "news",
+	[ANNOUNCEMENT_GOT] = "got",
+};
+#define WORDS (sizeof(words) / sizeof(words[0]))
+
 size_t announcement_format(char *path, size_t size, const struct announcement *a)
 {
 	int n;
 
-	if (a->kind == ANNOUNCEMENT_GO)
-		n = snprintf(path, size, PREFIX "go");
+	if (a->kind != ANNOUNCEMENT_HELLO)
+		n = snprintf(path, size, PREFIX "%s", words[a->kind]);
 	else if (a->fresh)
 		n = snprintf(path, size, PREFIX "%016" PRIx64 ":fresh", a->id);
 	else
@@ -47,10 +55,11 @@ void announcement_parse(struct announcement *a, const char *path)
 	if (strncmp(path, PREFIX, strlen(PREFIX)) != 0)
 		return;
 	path += strlen(PREFIX);
-	if (strcmp(path, "go") == 0) {
-		a->kind = ANNOUNCEMENT_GO;
-		return;
-	}
+	for (size_t i = ANNOUNCEMENT_GO; i < WORDS; i++)
+		if (strcmp(path, words[i]) == 0) {
+			a->kind = (enum announcement_kind)i;
+			return;
+		}
 	rest = parse_hex(&a->id, path);
 	if (!rest || *rest != ':')
 		return;

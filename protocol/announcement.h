@@ -8,6 +8,9 @@
  * other side this one has processed, also hexadecimal; a VM that has never had a whole
  * dump says "fresh" instead.
  *   @qdb:1:go         the VM has sent what dom0 had missed, and is ready for the dump.
+ *   @qdb:1:news       the next entry of the dump was written since the VM last heard of
+ * it: its watchers are to be told even if it is the same.
+ *   @qdb:1:got        the VM has the whole dump.
  */
 #ifndef QDB_ANNOUNCEMENT_H
 #define QDB_ANNOUNCEMENT_H
@@ -21,6 +24,8 @@ enum announcement_kind {
 	ANNOUNCEMENT_UNKNOWN, /* one that this version does not know, to be ignored */
 	ANNOUNCEMENT_HELLO,
 	ANNOUNCEMENT_GO,
+	ANNOUNCEMENT_NEWS,
+	ANNOUNCEMENT_GOT,
 };
 
 struct announcement {
@@ -30,7 +35,7 @@ struct announcement {
 	bool fresh;
 };
 
-/* Writes the path of a HELLO or GO, with a NUL, and returns its length. */
+/* Writes the path of one of a known kind, with a NUL, and returns its length. */
 size_t announcement_format(char *path, size_t size, const struct announcement *a);
 
 /* Never fails: what it cannot read is ANNOUNCEMENT_UNKNOWN. */

@@ -77,7 +77,7 @@ static int create(struct namespace *ns, const char *path, size_t len, struct ent
 	e->value_len = 0;
 	e->dump = 0;
 	e->by_peer = false;
-	e->is_signal = false;
+	e->is_news = false;
 	pathmap_insert(&ns->map, &e->node);
 	*ret = e;
 	return 0;

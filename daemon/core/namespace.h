@@ -15,9 +15,9 @@ struct entry {
 	struct path_node node;
 	char *value; /* value_len bytes, NULL if that is 0 */
 	size_t value_len;
-	unsigned dump;  /* the last dump that named it, for the replica */
-	bool by_peer;   /* the other end wrote it last */
-	bool is_signal; /* its watchers are to be told when the dump has ended */
+	unsigned dump; /* the last dump that named it, for the replica */
+	bool by_peer;  /* the other end wrote it last */
+	bool is_news;  /* the VM's watchers must hear of it, changed or not */
 	char path[];
 };
 

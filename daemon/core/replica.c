@@ -21,10 +21,9 @@
  * ends are of this kind they first settle what the last link has left open
  * (REPLICA_RESUMING): each tells how many of the other's operations it has processed,
  * which separates what was lost from what only was not answered; the VM sends again what
- * dom0 has missed, and "go". Then nothing moves but the dump. At the end mark the VM
- * removes whatever the dump did not name, and dom0 sends what it still had to tell, as
- * usual: its watchers are to hear even of a change that changes nothing. The VM keeps its
- * own changes since "go", which it sends then. Two exceptions: a dom0 of another
+ * dom0 has missed, and "go". Then nothing moves but the dump, and what dom0 still had to
+ * tell is in it. At the end mark the VM removes whatever the dump did not name. It keeps
+ * its own changes since "go", which it sends then. Two exceptions: a dom0 of another
  * generation than the one the VM knows has lost its state, so the VM sends all it has,
  * before the dump as ever. And a legacy dom0 cannot tell whether it has: what its dump
  * does not name is kept, and sent.

@@ -46,6 +46,7 @@ struct replica {
 
 	size_t resume_left; /* VM: what is still to be sent before the dump */
 	unsigned dump;      /* VM: the number of the newest dump */
+	bool next_is_news;  /* VM: what the dump names next */
 	char cursor[QDB_MAX_PATH];
 	size_t cursor_len; /* dom0: the dump has passed everything from here up */
 

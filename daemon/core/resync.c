@@ -8,6 +8,7 @@
  *                                 <-    hello
  *   what dom0 has missed, go      ->          (a VM that has something)
  *                                 <-    the dump, the end mark
+ *   got                           ->
  */
 #include "daemon/core/resync.h"
 
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "daemon/core/domain.h"
+#include "daemon/core/news.h"
 #include "daemon/core/sending.h"
 
 static bool is_fresh(const struct replica *r)
@@ -86,16 +88,11 @@ static void meet_vm(struct replica *r, const struct announcement *hello)
 	forget_processed(r, hello->fresh ? 0 : hello->processed);
 }
 
-/*
- * The dump tells all changes but one kind: to write what was there already. A VM that has
- * been here before has watchers to whom that means something, so it gets the changes too.
- */
 static void begin_dump(struct replica *r)
 {
 	if (r->peer_resumes)
-		changes_owe_again(&r->changes);
-	else
-		changes_clear(&r->changes);
+		news_gather(r);
+	changes_clear(&r->changes);
 	r->peer_is_known = !r->peer_is_legacy;
 	r->sent_on_link = 0;
 	r->cursor_len = 0;
@@ -167,33 +164,6 @@ static bool is_named_or_ours(const struct entry *e, void *context)
 	       changes_cover(&r->changes, e->path, e->node.path_len);
 }
 
-/*
- * An empty entry above others is how programs say that these are complete. If dom0 was
- * restarted it may not know that this was still to be said: so it is said again when the
- * dump has changed something below.
- */
-static void note_signals(struct replica *r, const char *path, size_t len)
-{
-	struct entry *e;
-
-	for (size_t i = 1; i < len; i++) {
-		e = path[i] == '/' ? namespace_find(&r->domain->entries, path, i) : NULL;
-		if (e && e->value_len == 0)
-			e->is_signal = true;
-	}
-}
-
-static void give_signals(struct replica *r)
-{
-	struct entry *e = namespace_first(&r->domain->entries, "", 0);
-
-	for (; e; e = namespace_next(e)) {
-		if (e->is_signal)
-			watch_fire_entry(&r->domain->watches, e->path, e->node.path_len);
-		e->is_signal = false;
-	}
-}
-
 static void drop_unnamed(struct replica *r)
 {
 	struct entry *e = namespace_first(&r->domain->entries, "", 0), *next;
@@ -202,7 +172,7 @@ static void drop_unnamed(struct replica *r)
 		next = namespace_next(e);
 		if (is_named_or_ours(e, r))
 			continue;
-		note_signals(r, e->path, e->node.path_len);
+		news_note_signals(r, e->path, e->node.path_len);
 		domain_apply_remove(r->domain, e->path, e->node.path_len, NULL, NULL);
 	}
 }
@@ -223,7 +193,9 @@ static void end_dump(struct replica *r)
 		owe_unnamed(r);
 	else
 		drop_unnamed(r);
-	give_signals(r);
+	news_give_signals(r);
+	if (!r->peer_is_legacy)
+		sending_announce(r, ANNOUNCEMENT_GOT);
 	r->state = REPLICA_LIVE;
 	r->domain->serving = true;
 }
@@ -241,9 +213,9 @@ static int apply_dump_entry(struct replica *r, const struct message *m)
 
 	if (m->fault != MESSAGE_FINE)
 		return -EINVAL;
-	if (has_value(e, m) && !r->peer_is_legacy)
+	if (has_value(e, m) && !r->peer_is_legacy && !r->next_is_news)
 		return 0;
-	note_signals(r, m->path, m->path_len);
+	news_note_signals(r, m->path, m->path_len);
 	return domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len);
 }
 
@@ -252,8 +224,11 @@ static void take_dump_entry(struct replica *r, const struct message *m)
 	struct entry *e;
 	int result;
 
-	if (changes_cover(&r->changes, m->path, m->path_len))
+	if (changes_cover(&r->changes, m->path, m->path_len)) {
+		if (r->next_is_news)
+			watch_fire_entry(&r->domain->watches, m->path, m->path_len);
 		return;
+	}
 	result = apply_dump_entry(r, m);
 	if (result == -ENOMEM)
 		sending_fail(r, "no memory for an entry of the dump");
@@ -274,6 +249,7 @@ void resync_dump_entry(struct replica *r, const struct message *m)
 		end_dump(r);
 	else
 		take_dump_entry(r, m);
+	r->next_is_news = false;
 }
 
 void resync_announcement(struct replica *r, const struct announcement *a)
@@ -288,4 +264,8 @@ void resync_announcement(struct replica *r, const struct announcement *a)
 	}
 	if (a->kind == ANNOUNCEMENT_GO && r->state == REPLICA_RESUMING && in_dom0)
 		begin_dump(r);
+	if (a->kind == ANNOUNCEMENT_NEWS && !in_dom0)
+		r->next_is_news = true;
+	if (a->kind == ANNOUNCEMENT_GOT && in_dom0)
+		news_forget(r);
 }

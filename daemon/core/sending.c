@@ -9,8 +9,7 @@
  *
  * A dump is taken from the namespace as it goes, downwards. What changes above its cursor
  * meanwhile is owed, and sent after the end mark; what changes below, the dump itself
- * will tell. A VM that has been here before takes from the dump only what differs, and
- * gets all changes after it.
+ * will tell.
  *
  * A legacy peer exits when it is told to remove what it does not have, and it may just
  * have removed it itself. So an RM to one is preceded by a WRITE of the same entry, or of
@@ -23,6 +22,7 @@
 #include <string.h>
 
 #include "daemon/core/domain.h"
+#include "daemon/core/news.h"
 #include "protocol/announcement.h"
 
 /* The dump is prepared in pieces of this size; a smaller one is one moment's view. */
@@ -49,6 +49,14 @@ void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t 
 {
 	if (outq_add(&r->out, type, path, len, NULL, 0) < 0)
 		sending_fail(r, "no room for a message to the peer");
+}
+
+void sending_announce(struct replica *r, enum announcement_kind kind)
+{
+	const struct announcement a = {.kind = kind};
+	char path[QDB_MAX_PATH];
+
+	sending_say(r, QDB_RESP_OK, path, announcement_format(path, sizeof(path), &a));
 }
 
 void sending_overrun(struct replica *r)
@@ -167,12 +175,14 @@ static bool dump_will_tell(const struct replica *r, const char *path, size_t len
 	const struct path_node at = {.path = r->cursor, .path_len = r->cursor_len};
 
 	return r->role == REPLICA_DOM0 && r->state == REPLICA_DUMPING &&
-	       !r->peer_resumes && (r->cursor_len == 0 || path_order(path, len, &at) < 0);
+	       (r->cursor_len == 0 || path_order(path, len, &at) < 0);
 }
 
 void sending_owe(struct replica *r, const char *path, size_t len)
 {
-	if (!dump_will_tell(r, path, len) && changes_owe(&r->changes, path, len) < 0)
+	if (dump_will_tell(r, path, len))
+		news_add(r, path, len);
+	else if (changes_owe(&r->changes, path, len) < 0)
 		sending_overrun(r);
 }
 
@@ -275,6 +285,8 @@ static void send_dump(struct replica *r)
 			end_dump(r);
 			return;
 		}
+		if (e->is_news && r->peer_resumes)
+			sending_announce(r, ANNOUNCEMENT_NEWS);
 		if (outq_add(&r->out, QDB_RESP_MULTIREAD, e->path, e->node.path_len,
 			     e->value, e->value_len) < 0)
 			return;
@@ -285,10 +297,7 @@ static void send_dump(struct replica *r)
 
 static void send_go(struct replica *r)
 {
-	const struct announcement go = {.kind = ANNOUNCEMENT_GO};
-	char path[QDB_MAX_PATH];
-
-	sending_say(r, QDB_RESP_OK, path, announcement_format(path, sizeof(path), &go));
+	sending_announce(r, ANNOUNCEMENT_GO);
 	r->state = REPLICA_DUMPING;
 }
 

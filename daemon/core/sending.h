@@ -4,6 +4,7 @@
 #define QDB_SENDING_H
 
 #include "daemon/core/replica.h"
+#include "protocol/announcement.h"
 
 /* Ends the link as soon as the daemon looks; the first reason counts. */
 void sending_fail(struct replica *r, const char *why);
@@ -16,6 +17,9 @@ void sending_violated(struct replica *r, const char *how);
 
 /* Queues a message without data that is not an operation. */
 void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t len);
+
+/* Queues an announcement that carries nothing else. */
+void sending_announce(struct replica *r, enum announcement_kind kind);
 
 /* The peer shall get the state of this path, as after a change of ours. */
 void sending_owe(struct replica *r, const char *path, size_t len);

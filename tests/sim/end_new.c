@@ -95,7 +95,7 @@ static void on_change(struct watcher *watcher, const struct watch *watch,
 	for (int i = 0; i < CLIENTS; i++)
 		client_observe(&e->new.clients[i]);
 	check_answered(e, path);
-	if (e->side == VM)
+	if (e->side == VM || !e->new.running)
 		oracle_heard(e->world, path);
 	if (path_is_directory(path)) {
 		begin_removal(e, path);

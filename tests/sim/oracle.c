@@ -49,7 +49,8 @@ static void operated(struct world *w, enum side side, int path, int result)
 
 /*
  * Each acknowledged write of dom0 reaches the VM's watchers, even one that changes
- * nothing: programs take it for a signal. What has been removed since need not.
+ * nothing: programs take it for a signal. What has been removed since need not, nor what
+ * the VM's own change has replaced.
  */
 static void must_be_heard(struct world *w, enum side side, int path, bool wrote)
 {

@@ -136,6 +136,130 @@ START_TEST(a_legacy_dom0_gets_what_its_dump_did_not_name)
 }
 END_TEST
 
+/* ---- what the VM's watchers hear of ---- */
+
+static struct watcher listener;
+static char heard[400];
+
+static void on_event(struct watcher *w, const struct watch *watch, const char *path,
+		     size_t len)
+{
+	(void)w, (void)watch, (void)len;
+	strcat(heard, path);
+	strcat(heard, " ");
+}
+
+static void listen_in_vm(void)
+{
+	heard[0] = '\0';
+	watcher_init(&listener, on_event);
+	ck_assert_int_eq(watch_add(&vm.watches, &listener, "/", 1), 0);
+}
+
+static void assert_heard(const char *events)
+{
+	ck_assert_str_eq(heard, events);
+	watch_remove_all(&vm.watches, &listener);
+}
+
+/* As after a restart that finds its state. */
+static void forget_what_is_owed(void)
+{
+	changes_clear(&dom0.replica.changes);
+}
+
+START_TEST(watchers_hear_only_of_what_differs)
+{
+	set(&dom0, "/same", "1");
+	set(&dom0, "/changes", "1");
+	set(&dom0, "/goes", "1");
+	begin();
+	disconnect_ends();
+	listen_in_vm();
+	set(&dom0, "/changes", "2");
+	drop(&dom0, "/goes");
+	set(&dom0, "/new", "1");
+	forget_what_is_owed();
+	begin();
+	assert_equal_ends();
+	assert_heard("/new /changes /goes ");
+}
+END_TEST
+
+START_TEST(watchers_hear_of_a_write_that_changes_nothing)
+{
+	set(&dom0, "/a", "1");
+	set(&dom0, "/b", "1");
+	begin();
+	disconnect_ends();
+	listen_in_vm();
+	set(&dom0, "/a", "1");
+	begin();
+	assert_heard("/a ");
+}
+END_TEST
+
+START_TEST(news_survive_a_second_loss)
+{
+	set(&dom0, "/a", "1");
+	begin();
+	disconnect_ends();
+	listen_in_vm();
+	set(&dom0, "/a", "1");
+	connect_ends();
+	ck_assert(carry(&vm, &dom0));
+	ck_assert(carry(&dom0, &vm));
+	ck_assert(carry(&vm, &dom0));
+	replica_run(&dom0.replica);
+	disconnect_ends();
+	begin();
+	assert_heard("/a ");
+	disconnect_ends();
+	listen_in_vm();
+	begin();
+	assert_heard("");
+}
+END_TEST
+
+START_TEST(an_empty_entry_above_what_differs_is_told_of)
+{
+	set(&dom0, "/list/1", "a");
+	set(&dom0, "/list", "");
+	set(&dom0, "/other", "");
+	set(&dom0, "/other/1", "a");
+	begin();
+	disconnect_ends();
+	listen_in_vm();
+	set(&dom0, "/list/1", "b");
+	set(&dom0, "/list", "");
+	forget_what_is_owed();
+	begin();
+	assert_heard("/list/1 /list ");
+	disconnect_ends();
+	listen_in_vm();
+	drop(&dom0, "/other/1");
+	forget_what_is_owed();
+	begin();
+	assert_heard("/other/1 /other ");
+}
+END_TEST
+
+START_TEST(a_state_that_the_vm_has_not_met_keeps_what_dom0_wrote)
+{
+	begin();
+	set(&vm, "/k", "vm");
+	exchange();
+	disconnect_ends();
+	domain_free(&dom0);
+	domain_init(&dom0, REPLICA_DOM0, 0xd1);
+	set(&dom0, "/k", "dom0");
+	forget_what_is_owed();
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/k"), "dom0");
+}
+END_TEST
+
 static void fill(TCase *t)
 {
 	tcase_add_checked_fixture(t, ends_setup, ends_teardown);
@@ -147,6 +271,11 @@ static void fill(TCase *t)
 	tcase_add_test(t, an_owed_removal_of_a_directory_spares_what_dom0_wrote_since);
 	tcase_add_test(t, what_dom0_overruled_is_not_sent_again);
 	tcase_add_test(t, a_legacy_dom0_gets_what_its_dump_did_not_name);
+	tcase_add_test(t, watchers_hear_only_of_what_differs);
+	tcase_add_test(t, watchers_hear_of_a_write_that_changes_nothing);
+	tcase_add_test(t, news_survive_a_second_loss);
+	tcase_add_test(t, an_empty_entry_above_what_differs_is_told_of);
+	tcase_add_test(t, a_state_that_the_vm_has_not_met_keeps_what_dom0_wrote);
 }
 
 UNIT_MAIN("resync", fill)
