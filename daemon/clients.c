@@ -26,6 +26,7 @@
 struct client {
 	struct clients *clients;
 	struct session *session;
+	struct user *user;
 	int fd;
 	bool at_end;  /* it will send no more */
 	bool dead;    /* it cannot be reached */
@@ -107,8 +108,21 @@ static void close_client(struct client *client)
 	event_del(&client->readable);
 	event_del(&client->writable);
 	session_free(client->session);
+	users_leave(client->user);
 	close(client->fd);
 	free(client);
+}
+
+static void log_refusal(const struct client *client)
+{
+	const struct quota_description *q = &quota_descriptions[quota_refused_last()];
+	struct ucred peer = {.pid = 0};
+	socklen_t len = sizeof(peer);
+
+	getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	log_warning("process %ld of user %lu is refused requests: over the quota %s, "
+		    "%zu %s",
+		    (long)peer.pid, (unsigned long)peer.uid, q->name, q->limit, q->unit);
 }
 
 static void settle(struct client *client)
@@ -118,6 +132,8 @@ static void settle(struct client *client)
 	size_t len;
 
 	flush(client);
+	if (session_was_refused(client->session))
+		log_refusal(client);
 	failure = session_failure(client->session);
 	if (failure)
 		log_warning("a client is disconnected: %s", failure);
@@ -237,8 +253,9 @@ static void turn_away(struct listener *l, int fd, int error)
 {
 	if (!l->is_refusing)
 		log_warning("clients are turned away: %s",
-			    error == -EDQUOT ? "too many are connected"
-					     : strerror(-error));
+			    error == -EDQUOT
+				    ? quota_descriptions[quota_refused_last()].bounds
+				    : strerror(-error));
 	l->is_refusing = true;
 	close(fd);
 }
@@ -247,10 +264,12 @@ static void add_client(struct listener *l, int fd)
 {
 	struct clients *c = l->clients;
 	struct client *client = calloc(1, sizeof(*client));
-	int r = client ? session_new(&client->session, c->domain, l->access, client)
-		       : -ENOMEM;
+	int r = client ? users_join(&c->users, fd, &client->user) : -ENOMEM;
 
+	if (r == 0)
+		r = session_new(&client->session, c->domain, l->access, client);
 	if (r < 0) {
+		users_leave(client ? client->user : NULL);
 		free(client);
 		turn_away(l, fd, r);
 		return;
@@ -329,6 +348,7 @@ void clients_init(struct clients *c, struct event_base *base, struct domain *d)
 	TAILQ_INIT(&c->all);
 	TAILQ_INIT(&c->touched);
 	TAILQ_INIT(&c->waiting);
+	LIST_INIT(&c->users);
 	for (int i = 0; i < 2; i++)
 		c->listeners[i].fd = -1;
 }

@@ -10,6 +10,7 @@
 
 #include "daemon/core/domain.h"
 #include "daemon/core/session.h"
+#include "daemon/users.h"
 
 struct client;
 TAILQ_HEAD(client_list, client);
@@ -30,6 +31,7 @@ struct clients {
 	struct client_list touched; /* to be looked at when the turn ends */
 	struct client_list waiting; /* have work left for the next turn */
 	struct listener listeners[2];
+	struct user_list users;
 };
 
 void clients_init(struct clients *c, struct event_base *base, struct domain *d);

@@ -2,6 +2,7 @@
 #include "daemon/link.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "daemon/log.h"
 
@@ -14,6 +15,31 @@ _Static_assert(OUTQ_UNIT <= VCHAN_PIECE_SIZE, "else ready() might never come");
 #define FIRST_DELAY_MS 20
 #define LAST_DELAY_MS 1000
 
+#define MINUTE_MS 60000u
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* A peer that comes too often waits for the rest of the minute. */
+static unsigned pause_ms(struct link *l)
+{
+	const uint64_t now = now_ms();
+
+	if (now - l->since_ms >= MINUTE_MS) {
+		l->since_ms = now;
+		l->begun = 0;
+	}
+	if (++l->begun < quota_descriptions[QUOTA_RECONNECTS].limit)
+		return l->delay_ms;
+	log_warning("the peer connects too often, and has to wait");
+	return (unsigned)(l->since_ms + MINUTE_MS - now);
+}
+
 static void end(struct link *l, const char *why, bool fault)
 {
 	if (fault)
@@ -22,7 +48,7 @@ static void end(struct link *l, const char *why, bool fault)
 		log_info("the link to the peer has ended");
 	l->connected = false;
 	replica_disconnected(l->replica);
-	vchan_restart(l->vchan, l->delay_ms);
+	vchan_restart(l->vchan, pause_ms(l));
 	l->delay_ms = fault ? l->delay_ms * 2 : FIRST_DELAY_MS;
 	if (l->delay_ms > LAST_DELAY_MS)
 		l->delay_ms = LAST_DELAY_MS;
@@ -35,6 +61,8 @@ static void on_connected(void *context)
 	log_info("the peer has connected");
 	l->connected = true;
 	l->broken = false;
+	l->refused_before = l->replica->refused;
+	l->told_refusals = false;
 	replica_connected(l->replica);
 }
 
@@ -104,13 +132,11 @@ static bool write_once(struct link *l)
 
 static void report_refusals(struct link *l)
 {
-	const size_t refused = l->replica->refused;
-
-	if (refused == l->refused_before)
+	if (l->told_refusals || l->replica->refused == l->refused_before)
 		return;
-	log_warning("%zu changes were refused by one end and are not on both",
-		    refused - l->refused_before);
-	l->refused_before = refused;
+	log_warning("a change was refused by one end and is undone at the other; more "
+		    "will not be logged of this link");
+	l->told_refusals = true;
 }
 
 bool link_turn(struct link *l)

@@ -12,7 +12,10 @@ struct link {
 	bool connected;
 	bool broken; /* writing failed: read what is left, then end */
 	unsigned delay_ms;
-	size_t refused_before;
+	size_t refused_before; /* when this link began */
+	bool told_refusals;
+	size_t begun; /* links since `since_ms`, at most a minute */
+	uint64_t since_ms;
 	void (*gone)(void *context);
 	void *context;
 };

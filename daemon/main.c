@@ -13,6 +13,7 @@ int main(int argc, char **argv)
 		return daemon_run(&options);
 	case OPTIONS_HELP:
 		options_print_usage(stdout);
+		options_print_quotas(stdout);
 		return EXIT_SUCCESS;
 	case OPTIONS_VERSION:
 		puts(PACKAGE_STRING);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/quota.h"
 #include "daemon/vchan/vchan.h"
 
 #define DEFAULT_RUNTIME_DIR "/var/run/qubes"
@@ -25,6 +26,7 @@ enum {
 	OPT_VCHAN,
 	OPT_STATE,
 	OPT_STATE_SYNC,
+	OPT_QUOTA,
 	OPT_FOREGROUND,
 	OPT_VERSION,
 };
@@ -36,11 +38,22 @@ static const struct option long_options[] = {
 	{"vchan", required_argument, NULL, OPT_VCHAN},
 	{"state", required_argument, NULL, OPT_STATE},
 	{"state-sync", required_argument, NULL, OPT_STATE_SYNC},
+	{"quota", required_argument, NULL, OPT_QUOTA},
 	{"foreground", no_argument, NULL, OPT_FOREGROUND},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
 };
+
+void options_print_quotas(FILE *out)
+{
+	fputs("\nQuotas, for others' use of this daemon, and their defaults:\n", out);
+	for (int i = 0; i < QUOTAS; i++) {
+		const struct quota_description *q = &quota_descriptions[i];
+
+		fprintf(out, "  %-17s%9zu  %s\n", q->name, q->limit, q->bounds);
+	}
+}
 
 void options_print_usage(FILE *out)
 {
@@ -61,6 +74,7 @@ void options_print_usage(FILE *out)
 	      "                           survive the end of the daemon or of the "
 	      "machine "
 	      "(process)\n"
+	      "  --quota=NAME=VALUE       a limit; --help lists them\n"
 	      "  --foreground             do not fork; log to standard error\n"
 	      "  --help                   print this\n"
 	      "  --version                print the version\n\n"
@@ -112,6 +126,8 @@ static bool take_sync(struct options *o, const char *value)
 
 static bool take_option(struct options *o, int option)
 {
+	const char *wrong;
+
 	switch (option) {
 	case OPT_RW_SOCKET_PERMS:
 		o->rw_socket_mode = parse_number(optarg, 8, 01000);
@@ -130,6 +146,9 @@ static bool take_option(struct options *o, int option)
 		return *optarg != '\0' || bad("not a file name", optarg);
 	case OPT_STATE_SYNC:
 		return take_sync(o, optarg);
+	case OPT_QUOTA:
+		wrong = quota_set(optarg);
+		return !wrong || bad(wrong, optarg);
 	case OPT_FOREGROUND:
 		o->foreground = true;
 		return true;

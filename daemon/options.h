@@ -30,5 +30,6 @@ enum options_result {
 enum options_result options_parse(struct options *o, int argc, char **argv);
 
 void options_print_usage(FILE *out);
+void options_print_quotas(FILE *out);
 
 #endif

@@ -241,13 +241,32 @@ static int take_row(const uint8_t *bytes, size_t len, void *context)
 	return journal_replay(s->domain, bytes, len);
 }
 
+/* What was taken under other quotas is kept. */
+static enum statefile_result read_file(struct state *s)
+{
+	struct namespace *ns = &s->domain->entries;
+	struct account *accounts[] = {&ns->entries, &ns->bytes, &ns->peer_entries,
+				      &ns->peer_bytes};
+	enum statefile_result result;
+	size_t limits[4];
+
+	for (int i = 0; i < 4; i++) {
+		limits[i] = accounts[i]->limit;
+		accounts[i]->limit = SIZE_MAX;
+	}
+	result = statefile_read(&s->file, take_row, s);
+	for (int i = 0; i < 4; i++)
+		accounts[i]->limit = limits[i];
+	return result;
+}
+
 static enum statefile_result load(struct state *s)
 {
 	struct statefile_owner owner = s->owner;
 	enum statefile_result result = open_file(s, &owner, s->is_new);
 
 	if (result == STATEFILE_FINE)
-		result = statefile_read(&s->file, take_row, s);
+		result = read_file(s);
 	if (result == STATEFILE_FINE) {
 		s->owner = owner;
 		s->domain->replica.id = owner.generation;

@@ -5,7 +5,7 @@
 
 void domain_init(struct domain *d, enum replica_role role, uint64_t id)
 {
-	namespace_init(&d->entries);
+	namespace_init(&d->entries, role == REPLICA_DOM0);
 	watch_index_init(&d->watches);
 	replica_init(&d->replica, role, id, d);
 	d->journal = (struct journal){.enabled = false};

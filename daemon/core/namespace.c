@@ -10,11 +10,15 @@ static struct entry *to_entry(struct path_node *node)
 	return pathmap_object(node, struct entry, node);
 }
 
-void namespace_init(struct namespace *ns)
+void namespace_init(struct namespace *ns, bool limit_peer)
 {
 	pathmap_init(&ns->map);
 	account_init(&ns->entries, QUOTA_ENTRIES);
 	account_init(&ns->bytes, QUOTA_BYTES);
+	account_init(&ns->peer_entries, QUOTA_VM_ENTRIES);
+	account_init(&ns->peer_bytes, QUOTA_VM_BYTES);
+	if (!limit_peer)
+		ns->peer_entries.limit = ns->peer_bytes.limit = SIZE_MAX;
 }
 
 void namespace_clear(struct namespace *ns)
@@ -89,19 +93,56 @@ release_entry:
 	return r;
 }
 
+static size_t size_of(const struct entry *e)
+{
+	return e->node.path_len + e->value_len;
+}
+
+static void release_peer(struct namespace *ns, const struct entry *e)
+{
+	if (!e->by_peer)
+		return;
+	account_release(&ns->peer_entries, 1);
+	account_release(&ns->peer_bytes, size_of(e));
+}
+
+/* Whether the peer may make `e`, or a new entry, its own with this size. */
+static int admit_peer(const struct namespace *ns, const struct entry *e, size_t size)
+{
+	const size_t before = e && e->by_peer ? size_of(e) : 0;
+	int r = before == 0 ? account_check(&ns->peer_entries, 1) : 0;
+
+	if (r == 0 && size > before)
+		r = account_check(&ns->peer_bytes, size - before);
+	return r;
+}
+
+static void charge_peer(struct namespace *ns, struct entry *e)
+{
+	e->by_peer = true;
+	account_charge(&ns->peer_entries, 1);
+	account_charge(&ns->peer_bytes, size_of(e));
+}
+
 int namespace_write(struct namespace *ns, const char *path, size_t path_len,
 		    const char *value, size_t value_len, bool by_peer)
 {
 	struct entry *e = namespace_find(ns, path, path_len);
 	const bool is_new = !e;
-	int r = is_new ? create(ns, path, path_len, &e) : 0;
+	bool was_peers;
+	int r = by_peer ? admit_peer(ns, e, path_len + value_len) : 0;
 
+	if (r == 0 && is_new)
+		r = create(ns, path, path_len, &e);
 	if (r < 0)
 		return r;
+	was_peers = e->by_peer;
+	release_peer(ns, e);
+	e->by_peer = false;
 	r = set_value(ns, e, value, value_len);
-	if (r == 0)
-		e->by_peer = by_peer;
-	else if (is_new)
+	if (r == 0 ? by_peer : was_peers)
+		charge_peer(ns, e);
+	if (r < 0 && is_new)
 		namespace_remove(ns, e);
 	return r;
 }
@@ -109,7 +150,8 @@ int namespace_write(struct namespace *ns, const char *path, size_t path_len,
 void namespace_remove(struct namespace *ns, struct entry *e)
 {
 	pathmap_remove(&ns->map, &e->node);
-	account_release(&ns->bytes, e->node.path_len + e->value_len);
+	release_peer(ns, e);
+	account_release(&ns->bytes, size_of(e));
 	account_release(&ns->entries, 1);
 	free(e->value);
 	free(e);
@@ -147,11 +189,14 @@ struct entry *namespace_before(struct namespace *ns, const char *path, size_t le
 
 bool namespace_is_consistent(struct namespace *ns)
 {
-	size_t entries = 0, bytes = 0;
+	size_t entries = 0, bytes = 0, peer_entries = 0, peer_bytes = 0;
 
 	for (struct entry *e = namespace_first(ns, "", 0); e; e = namespace_next(e)) {
 		entries++;
-		bytes += e->node.path_len + e->value_len;
+		bytes += size_of(e);
+		peer_entries += e->by_peer;
+		peer_bytes += e->by_peer ? size_of(e) : 0;
 	}
-	return ns->entries.used == entries && ns->bytes.used == bytes;
+	return ns->entries.used == entries && ns->bytes.used == bytes &&
+	       ns->peer_entries.used == peer_entries && ns->peer_bytes.used == peer_bytes;
 }

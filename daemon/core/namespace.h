@@ -8,6 +8,8 @@
 #ifndef QDB_NAMESPACE_H
 #define QDB_NAMESPACE_H
 
+#include <stdbool.h>
+
 #include "daemon/core/pathmap.h"
 #include "daemon/core/quota.h"
 
@@ -26,9 +28,12 @@ struct namespace
 	struct pathmap map;
 	struct account entries;
 	struct account bytes;
+	struct account peer_entries; /* of these, what the peer wrote last */
+	struct account peer_bytes;
 };
 
-void namespace_init(struct namespace *ns);
+/* `limit_peer`: the peer has quotas of its own in it. */
+void namespace_init(struct namespace *ns, bool limit_peer);
 void namespace_clear(struct namespace *ns);
 
 /*

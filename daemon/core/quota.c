@@ -2,42 +2,108 @@
 #include "daemon/core/quota.h"
 
 #include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define KIB 1024u
 #define MIB (1024u * KIB)
 
 /*
  * The busiest namespace seen in practice has 150 entries; twenty times that is 3,000, and
- * these limits are still far above. What is queued for one receiver has room for more
- * than any one step may add to it: the backlog for many of the longest values, and the
- * output of a client for all of its watches firing at once, twice.
+ * these limits are still above. What is queued for one receiver has room for more than
+ * any one step may add to it: the backlog for many of the longest values, and the output
+ * of a client for all of its watches firing at once, twice.
  */
-const struct quota_description quota_descriptions[QUOTAS] = {
+struct quota_description quota_descriptions[QUOTAS] = {
 	/* clang-format off */
-	[QUOTA_ENTRIES]        = {"entries",        100000,    "entries", "entries of the namespace"},
-	[QUOTA_BYTES]          = {"bytes",          32 * MIB,  "bytes",   "paths and values of the namespace"},
-	[QUOTA_CONNECTIONS]    = {"connections",    1024,      "",        "local clients at one time"},
-	[QUOTA_WATCHES]        = {"watches",        65536,     "",        "watches of all clients"},
-	[QUOTA_CLIENT_WATCHES] = {"client-watches", 12288,     "",        "watches of one client"},
-	[QUOTA_OUTPUT]         = {"output",         2 * MIB,   "bytes",   "answers and events that one client has not read"},
-	[QUOTA_CHANGES]        = {"changes",        131072,    "paths",   "changed paths that the peer has not confirmed"},
-	[QUOTA_UNANSWERED]     = {"unanswered",     1024,      "",        "operations that the peer has not answered"},
-	[QUOTA_BACKLOG]        = {"backlog",        256 * KIB, "bytes",   "messages that the peer has not taken"},
+	[QUOTA_ENTRIES]          = {"entries",          100000,    "",      "entries of the namespace", 1},
+	[QUOTA_BYTES]            = {"bytes",            32 * MIB,  "bytes", "paths and values of the namespace", 4 * KIB},
+	[QUOTA_VM_ENTRIES]       = {"vm-entries",       4096,      "",      "in dom0, entries that the VM wrote last", 0},
+	[QUOTA_VM_BYTES]         = {"vm-bytes",         1 * MIB,   "bytes", "in dom0, their paths and values", 0},
+	[QUOTA_CONNECTIONS]      = {"connections",      1024,      "",      "local clients at one time", 1},
+	[QUOTA_USER_CONNECTIONS] = {"user-connections", 512,       "",      "the same of one user, except root and the daemon's own", 1},
+	[QUOTA_WATCHES]          = {"watches",          65536,     "",      "watches of all clients", 1},
+	[QUOTA_CLIENT_WATCHES]   = {"client-watches",   12288,     "",      "watches of one client", 1},
+	[QUOTA_OUTPUT]           = {"output",           2 * MIB,   "bytes", "answers and events that one client has not read", 256 * KIB},
+	[QUOTA_REQUESTS]         = {"requests",         64,        "",      "requests of one client served before others have their turn", 1},
+	[QUOTA_CHANGES]          = {"changes",          131072,    "paths", "changed paths that the peer has not confirmed", 64},
+	[QUOTA_UNANSWERED]       = {"unanswered",       1024,      "",      "operations that the peer has not answered", 4},
+	[QUOTA_BACKLOG]          = {"backlog",          256 * KIB, "bytes", "messages that the peer has not taken", 64 * KIB},
+	[QUOTA_RECONNECTS]       = {"reconnects",       3000,      "",      "links with the peer begun in one minute", 1},
 	/* clang-format on */
 };
+
+static enum quota refused_last;
+
+static struct quota_description *find(const char *name, size_t len)
+{
+	for (int i = 0; i < QUOTAS; i++)
+		if (strlen(quota_descriptions[i].name) == len &&
+		    memcmp(quota_descriptions[i].name, name, len) == 0)
+			return &quota_descriptions[i];
+	return NULL;
+}
+
+/* A whole number, or one of K or M; false if it is none or too large. */
+static bool parse_size(const char *s, size_t *size)
+{
+	unsigned long long n, unit = 1;
+	char *end;
+
+	if (*s < '0' || *s > '9')
+		return false;
+	errno = 0;
+	n = strtoull(s, &end, 10);
+	if (*end == 'K' || *end == 'M')
+		unit = *end++ == 'K' ? KIB : MIB;
+	if (errno != 0 || *end != '\0' || n > SIZE_MAX / 2 / unit)
+		return false;
+	*size = (size_t)(n * unit);
+	return true;
+}
+
+const char *quota_set(const char *setting)
+{
+	const char *value = strchr(setting, '=');
+	struct quota_description *q;
+	size_t size;
+
+	if (!value)
+		return "not of the form NAME=VALUE";
+	q = find(setting, (size_t)(value - setting));
+	if (!q)
+		return "no such quota";
+	if (!parse_size(value + 1, &size))
+		return "not a number";
+	if (size < q->least)
+		return "too small to work with";
+	q->limit = size;
+	return NULL;
+}
 
 void account_init(struct account *a, enum quota quota)
 {
 	a->used = 0;
 	a->limit = quota_descriptions[quota].limit;
+	a->quota = quota;
+}
+
+int account_check(const struct account *a, size_t amount)
+{
+	if (amount <= account_room(a))
+		return 0;
+	refused_last = a->quota;
+	return -EDQUOT;
 }
 
 int account_charge(struct account *a, size_t amount)
 {
-	if (amount > account_room(a))
-		return -EDQUOT;
-	a->used += amount;
-	return 0;
+	int r = account_check(a, amount);
+
+	if (r == 0)
+		a->used += amount;
+	return r;
 }
 
 void account_release(struct account *a, size_t amount)
@@ -48,4 +114,9 @@ void account_release(struct account *a, size_t amount)
 size_t account_room(const struct account *a)
 {
 	return a->used < a->limit ? a->limit - a->used : 0;
+}
+
+enum quota quota_refused_last(void)
+{
+	return refused_last;
 }

@@ -1,43 +1,59 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Bounds on everything that others can make this daemon hold. An account counts what is
- * charged to it now; whoever creates an object charges it, whoever frees it takes exactly
- * that back, so that an account always equals a recount of the objects.
+ * Bounds on everything that others can make this daemon hold or do. An account counts
+ * what is charged to it now; whoever creates an object charges it, whoever frees it takes
+ * exactly that back, so that an account always equals a recount of the objects.
  */
 #ifndef QDB_QUOTA_H
 #define QDB_QUOTA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum quota {
 	QUOTA_ENTRIES,
 	QUOTA_BYTES,
+	QUOTA_VM_ENTRIES,
+	QUOTA_VM_BYTES,
 	QUOTA_CONNECTIONS,
+	QUOTA_USER_CONNECTIONS,
 	QUOTA_WATCHES,
 	QUOTA_CLIENT_WATCHES,
 	QUOTA_OUTPUT,
+	QUOTA_REQUESTS,
 	QUOTA_CHANGES,
 	QUOTA_UNANSWERED,
 	QUOTA_BACKLOG,
+	QUOTA_RECONNECTS,
 	QUOTAS,
 };
 
+/* The limits are the same for the whole process: set, if at all, before they are used. */
 struct quota_description {
 	const char *name;
 	size_t limit;
 	const char *unit;
 	const char *bounds; /* what it limits, as the man page says it */
+	size_t least;       /* with less the daemon could not do its work */
 };
 
-extern const struct quota_description quota_descriptions[QUOTAS];
+extern struct quota_description quota_descriptions[QUOTAS];
+
+/* Takes "NAME=VALUE", the value with or without K or M. NULL, or what is wrong with it.
+ */
+const char *quota_set(const char *setting);
 
 struct account {
 	size_t used;
 	size_t limit;
+	enum quota quota;
 };
 
 /* An account with nothing in it and the limit of `quota`. */
 void account_init(struct account *a, enum quota quota);
+
+/* Whether account_charge() would succeed: 0, or -EDQUOT. */
+int account_check(const struct account *a, size_t amount);
 
 /* 0, or -EDQUOT with nothing charged. */
 int account_charge(struct account *a, size_t amount);
@@ -47,5 +63,8 @@ void account_release(struct account *a, size_t amount);
 
 /* What could still be charged. */
 size_t account_room(const struct account *a);
+
+/* The quota that has been in the way last, for the log. */
+enum quota quota_refused_last(void);
 
 #endif

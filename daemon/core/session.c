@@ -48,6 +48,8 @@ struct session {
 	bool answering; /* `answer` is not complete */
 	bool stopped;   /* whole requests may wait in `in` */
 	bool stalled;
+	bool was_refused; /* for a quota */
+	bool told_so;
 	const char *failure;
 	uint64_t last_response; /* position of the newest response in `out` */
 	struct answer answer;
@@ -214,6 +216,12 @@ static void on_list(struct session *s, const struct message *m)
 	begin_answer(s, m, QDB_RESP_LIST);
 }
 
+static int note_refusal(struct session *s, int result)
+{
+	s->was_refused |= result == -EDQUOT;
+	return result;
+}
+
 static void take_back(struct session *s, const struct message *m, enum qdb_msg instead)
 {
 	outq_rewind(&s->out, s->last_response);
@@ -222,13 +230,16 @@ static void take_back(struct session *s, const struct message *m, enum qdb_msg i
 
 static void on_write(struct session *s, const struct message *m)
 {
+	int r;
+
 	if (s->read_only) {
 		echo(s, m, QDB_RESP_ERROR);
 		return;
 	}
 	if (!echo(s, m, QDB_RESP_OK))
 		return;
-	if (domain_write(s->domain, m->path, m->path_len, m->data, m->data_len) < 0)
+	r = domain_write(s->domain, m->path, m->path_len, m->data, m->data_len);
+	if (note_refusal(s, r) < 0)
 		take_back(s, m, QDB_RESP_ERROR);
 }
 
@@ -243,7 +254,7 @@ static void on_remove(struct session *s, const struct message *m)
 	if (!echo(s, m, QDB_RESP_OK))
 		return;
 	r = domain_remove(s->domain, m->path, m->path_len);
-	if (r < 0)
+	if (note_refusal(s, r) < 0)
 		take_back(s, m, r == -ENOENT ? QDB_RESP_ERROR_NOENT : QDB_RESP_ERROR);
 }
 
@@ -251,7 +262,7 @@ static void on_watch(struct session *s, const struct message *m)
 {
 	int r = watch_add(&s->domain->watches, &s->watcher, m->path, m->path_len);
 
-	echo(s, m, r == 0 ? QDB_RESP_OK : QDB_RESP_ERROR);
+	echo(s, m, note_refusal(s, r) == 0 ? QDB_RESP_OK : QDB_RESP_ERROR);
 }
 
 static void on_unwatch(struct session *s, const struct message *m)
@@ -280,11 +291,14 @@ static void serve(struct session *s, const struct message *m)
 
 void session_run(struct session *s)
 {
+	size_t left = quota_descriptions[QUOTA_REQUESTS].limit;
 	struct message m;
 
 	while (!s->failure) {
 		s->stopped = true;
 		if (outq_used(&s->out) >= OUTPUT_PIECE || !s->domain->serving)
+			return;
+		if (left-- == 0)
 			return;
 		if (s->answering) {
 			continue_answer(s);
@@ -381,6 +395,14 @@ void session_sent(struct session *s, size_t len)
 void session_stalled(struct session *s)
 {
 	s->stalled = true;
+}
+
+bool session_was_refused(struct session *s)
+{
+	const bool now = s->was_refused && !s->told_so;
+
+	s->told_so |= now;
+	return now;
 }
 
 const char *session_failure(const struct session *s)

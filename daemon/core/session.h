@@ -33,7 +33,7 @@ void *session_owner(const struct session *s);
 size_t session_space(struct session *s, uint8_t **space);
 void session_received(struct session *s, size_t len);
 
-/* Serves requests until none is whole, or enough output waits. */
+/* Serves requests until none is whole, enough output waits, or it was enough at once. */
 void session_run(struct session *s);
 
 /* Whether session_run() would have something to do. */
@@ -51,6 +51,9 @@ void session_sent(struct session *s, size_t len);
 
 /* The client did not take the output: from now on equal events are merged. */
 void session_stalled(struct session *s);
+
+/* Whether a request was refused for a quota; true once only, for the log. */
+bool session_was_refused(struct session *s);
 
 /* Why the session must be closed, or NULL. */
 const char *session_failure(const struct session *s);

@@ -218,6 +218,8 @@ static void start(struct end *e)
 		    ++incarnations);
 	if (e->side == DOM0)
 		load(e);
+	if (e->side == DOM0 && e->world->config->faults & FAULT_SHARE)
+		n->domain.entries.peer_entries.limit = 2;
 	n->directory = -1;
 	n->was_serving = n->domain.serving;
 	watcher_init(&n->observer, on_change);

@@ -38,6 +38,8 @@ static const struct config configs[] = {
 	{"new:new+memory",       {KIND_NEW, KIND_NEW}, FAULT_MEMORY, 10000, 0},
 	{"new:new+quota",        {KIND_NEW, KIND_NEW}, FAULT_QUOTA, 10000, 0},
 	{"new:new+all",          {KIND_NEW, KIND_NEW}, ALL_FAULTS, 20000, 0},
+	{"new:new+share",        {KIND_NEW, KIND_NEW}, FAULT_SHARE | FAULT_LOSS | FAULT_RESTART, 10000, 1u << LOST},
+	{"new:legacy+share",     {KIND_NEW, KIND_LEGACY}, FAULT_SHARE, 10000, 1u << LOST},
 	{"new:legacy",           {KIND_NEW, KIND_LEGACY}, 0, 20000, 0},
 	{"new:legacy+restart",   {KIND_NEW, KIND_LEGACY}, FAULT_LOSS | FAULT_RESTART, 10000, 0},
 	{"new:legacy+loss",      {KIND_NEW, KIND_LEGACY}, FAULT_LOSS, 10000, 0},

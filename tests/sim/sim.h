@@ -83,6 +83,7 @@ enum fault {
 	FAULT_MEMORY = 4,
 	FAULT_QUOTA = 8,
 	FAULT_RESTART = 16,
+	FAULT_SHARE = 32, /* dom0 takes only few entries from the VM */
 };
 
 enum verdict {

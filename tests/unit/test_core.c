@@ -64,7 +64,7 @@ START_TEST(the_namespace_is_ordered_by_byte)
 	struct namespace ns;
 	char text[200];
 
-	namespace_init(&ns);
+	namespace_init(&ns, true);
 	ck_assert_int_eq(put(&ns, "/ab", "1"), 0);
 	ck_assert_int_eq(put(&ns, "/a/c", "1"), 0);
 	ck_assert_int_eq(put(&ns, "/A", "1"), 0);
@@ -95,7 +95,7 @@ START_TEST(values_grow_and_shrink_under_account)
 	char big[3071];
 
 	memset(big, 'v', sizeof(big));
-	namespace_init(&ns);
+	namespace_init(&ns, true);
 	ck_assert_int_eq(put(&ns, "/k", "abc"), 0);
 	ck_assert_int_eq(namespace_write(&ns, "/k", 2, big, sizeof(big), false), 0);
 	ck_assert_uint_eq(ns.bytes.used, 2 + 3071);
@@ -112,7 +112,7 @@ START_TEST(a_full_namespace_refuses_and_changes_nothing)
 {
 	struct namespace ns;
 
-	namespace_init(&ns);
+	namespace_init(&ns, true);
 	ns.entries.limit = 2;
 	ns.bytes.limit = 10;
 	ck_assert_int_eq(put(&ns, "/a", "12"), 0);
@@ -234,7 +234,7 @@ START_TEST(a_directory_tells_those_above_and_what_really_goes)
 	struct namespace ns;
 	struct watcher w;
 
-	namespace_init(&ns);
+	namespace_init(&ns, true);
 	watch_index_init(&index);
 	watcher_init(&w, note);
 	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)

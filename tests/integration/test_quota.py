@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The limits on what others can make the daemon hold: set, kept, told of, and undone."""
+import os
+import re
+import subprocess
+import sys
+import unittest
+
+from harness import DAEMON, Case, run, when
+from qdb import ERROR, OK, READ, WATCH, WRITE, pack
+
+MAN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/qubesdb-daemon.8")
+NOBODY = 65534
+
+# Opens as many connections as it can, tells how many, and holds them until its input ends.
+HOLD = """
+import os, socket, sys
+os.setgroups([]); os.setgid({uid}); os.setuid({uid})
+held = []
+for _ in range({wanted}):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect({path!r})
+    try:
+        s.sendall(bytes([0]) + b"/a".ljust(67, b"\\0") + bytes(4))
+        if not s.recv(72):
+            break
+    except OSError:
+        break
+    held.append(s)
+print(len(held), flush=True)
+sys.stdin.read()
+"""
+
+
+class Table(unittest.TestCase):
+    def rows(self):
+        help_text = subprocess.run([DAEMON, "--help"], capture_output=True, text=True,
+                                   check=True).stdout
+        return re.findall(r"^  ([a-z-]+) +(\d+)  (.+)$", help_text.partition("Quotas")[2], re.M)
+
+    def test_man_page_has_the_same_rows(self):
+        with open(MAN, encoding="utf-8") as f:
+            page = re.findall(r"^\.It ([a-z-]+) Ta (\d+)(?: (KiB|MiB|paths))? Ta (.+)$", f.read(),
+                              re.M)
+        units = {"KiB": 1024, "MiB": 1 << 20}
+        said = [(n, str(int(v) * units.get(u, 1)), t) for n, v, u, t in page]
+        self.assertEqual(said, self.rows())
+
+    def test_bad_settings(self):
+        for setting in ("entries", "no-such=1", "entries=", "entries=-1", "entries=1x",
+                        "entries=0", "backlog=1", "bytes=99999999999999999999"):
+            with self.subTest(setting):
+                done = subprocess.run([DAEMON, f"--quota={setting}", "5", "work"],
+                                      capture_output=True, text=True, check=False)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(setting, done.stderr)
+
+
+class Local(Case):
+    def limited(self, *quotas, **options):
+        return self.dom0(options=[f"--quota={q}" for q in quotas], **options)
+
+    def test_entries(self):
+        daemon = self.limited("entries=2")
+        c = self.connect(daemon)
+        for path, answer in (("/a", OK), ("/b", OK), ("/c", ERROR), ("/a", OK), ("/d", ERROR)):
+            self.assertEqual(c.ask(WRITE, path, b"1").type, answer)
+        refused = re.findall(r"process (\d+) of user \d+ .* entries, 2 ", daemon.output())
+        self.assertEqual(refused, [str(os.getpid())], "named, and once")
+
+    def test_bytes(self):
+        c = self.connect(self.limited("bytes=4K"))
+        self.assertEqual(c.ask(WRITE, "/a", b"x" * 3071).type, OK)
+        self.assertEqual(c.ask(WRITE, "/b", b"x" * 3071).type, ERROR)
+        self.assertEqual(c.ask(WRITE, "/b", b"x" * 1000).type, OK)
+
+    def test_watches(self):
+        c = self.connect(self.limited("client-watches=1"))
+        self.assertEqual(c.ask(WATCH, "/a").type, OK)
+        self.assertEqual(c.ask(WATCH, "/b").type, ERROR)
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can be somebody else")
+    def test_one_user_leaves_room_for_others(self):
+        daemon = self.limited("connections=8", "user-connections=3")
+        code = HOLD.format(uid=NOBODY, wanted=10, path=daemon.socket())
+        holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        self.addCleanup(holder.communicate)
+        self.assertEqual(holder.stdout.readline(), "3\n")
+        for _ in range(5):
+            self.assertIsNone(self.connect(daemon).read("/a"))
+        self.assertIn("of one user", daemon.output())
+
+    def test_a_flood_has_its_turn_and_no_more(self):
+        """All of it is answered, in order, however few requests one turn serves."""
+        daemon = self.limited("requests=1")
+        flood, other = self.connect(daemon), self.connect(daemon)
+        flood.write("/a", "1")
+        flood.send_raw(pack(READ, "/a") * 200)
+        self.assertEqual(other.read("/a"), b"1")
+        for _ in range(200):
+            self.assertEqual(flood.recv().data, b"1")
+
+
+class OfTheVM(Case):
+    """What the VM writes over its share is refused in dom0, and undone in the VM."""
+
+    def limited_pair(self, *quotas):
+        dom0 = self.dom0(options=[f"--quota={q}" for q in quotas])
+        return dom0, self.vm()
+
+    def test_new_entries(self):
+        dom0, vm = self.limited_pair("vm-entries=3")
+        d, v = self.connect(dom0), self.connect(vm)
+        d.write("/dom0", "1")
+        self.sync(d, v)
+        for i in range(10):
+            self.assertEqual(v.ask(WRITE, f"/vm/{i}", b"1").type, OK)
+        when(lambda: self.assertEqual(len(v.snapshot()), 4), AssertionError)
+        self.assert_same(d.snapshot(), v.snapshot())
+        d.write("/vm/0", "mine")
+        when(lambda: self.assertEqual(v.read("/vm/0"), b"mine"), AssertionError)
+        self.assertEqual(v.ask(WRITE, "/vm/9", b"again").type, OK)
+        when(lambda: self.assertEqual(d.read("/vm/9"), b"again"), AssertionError)
+        self.assertEqual(dom0.output().count("refused"), 1)
+
+    def test_values_of_dom0_survive(self):
+        dom0, vm = self.limited_pair("vm-bytes=100")
+        d, v = self.connect(dom0), self.connect(vm)
+        d.write("/config", "short")
+        self.sync(d, v)
+        self.assertEqual(v.ask(WRITE, "/config", b"x" * 200).type, OK)
+        when(lambda: self.assertEqual(v.read("/config"), b"short"), AssertionError)
+        self.assertEqual(d.read("/config"), b"short")
+
+    def test_legacy_vm(self):
+        dom0 = self.dom0(options=["--quota=vm-entries=1"])
+        self.connect(dom0).write("/dom0", "1")
+        fake = self.fake_vm().hello()
+        fake.dump()
+        self.assertEqual(fake.operation(WRITE, "/a", "1"), OK)
+        self.assertEqual(fake.operation(WRITE, "/dom0", "2"), ERROR)
+        fake.state["/b"] = b"1"
+        self.assertEqual(fake.operation(WRITE, "/b", "1"), ERROR)
+        fake.serve_until(lambda state: state == {"/a": b"1", "/dom0": b"1"})
+
+    def test_coming_and_going(self):
+        """A VM that connects too often is let in again in the next minute."""
+        dom0 = self.dom0(options=["--quota=reconnects=3"])
+        check = self.honest(dom0)
+        for _ in range(3):
+            with self.fake_vm().hello() as fake:
+                fake.dump()
+        when(lambda: self.assertIn("too often", dom0.output()), AssertionError)
+        check()
+        dom0.check_quiet()
+
+    def test_a_vm_costs_little(self):
+        """However much it writes: memory of the daemon, and its state file."""
+        dom0, vm = self.pair()
+        v = self.connect(vm)
+        before = dom0.private_dirty_kib()
+        for i in range(3000):
+            v.ask(WRITE, f"/vm/{i}", b"x" * 3071)
+        with self.connect(dom0) as d:
+            when(lambda: self.assertEqual(len(d.snapshot()), len(v.snapshot())), AssertionError)
+        state = os.stat(os.path.join(dom0.run, "qubesdb.work.state")).st_size
+        log = os.stat(os.path.join(dom0.run, "qubesdb.work.state-wal")).st_size
+        self.assertLessEqual(dom0.private_dirty_kib() - before + (state + log) // 1024, 4096)
+
+
+if __name__ == "__main__":
+    run()
