@@ -4,15 +4,19 @@
  * has not been asked for has to stay in the socket: a message is received as its 72 bytes
  * of header, then as many bytes as that announces, and nothing is read ahead.
  *
- * The descriptor is a blocking one, but a program's event loop may change that. It costs
- * a poll() where there is nothing to do but wait.
+ * The descriptor is a blocking one, but a program's event loop may change that. Waits
+ * that have an end, or whose descriptor does not wait by itself, take a poll(); all
+ * others none, and SA_RESTART means something to those only.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/handle.h"
@@ -47,32 +51,88 @@ static int set_addresses(struct qdb_handle *h, const char *vmname)
 	return result < 0 ? result : set_address(&h->read_only, vmname, ".ro.sock");
 }
 
-static int connect_to(const struct sockaddr_un *address)
+int64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int ms_until(int64_t limit)
+{
+	int64_t rest = limit - clock_ms();
+
+	return rest < 0 ? 0 : rest > INT_MAX ? INT_MAX : (int)rest;
+}
+
+/* A daemon with a full backlog keeps connect() waiting. */
+static void limit_connect(int fd, int64_t deadline)
+{
+	int ms = deadline == 0 ? 0 : ms_until(deadline);
+	struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	if (deadline == 0)
+		return;
+	if (ms == 0)
+		limit.tv_usec = 1;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+static int connect_once(const struct sockaddr_un *address, int64_t deadline)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int result;
 
 	if (fd < 0)
 		return -errno;
+	limit_connect(fd, deadline);
 	do {
 		result = connect(fd, (const struct sockaddr *)address, sizeof(*address));
 	} while (result < 0 && errno == EINTR);
 	if (result == 0)
 		return fd;
-	result = -errno;
+	result = errno == EAGAIN ? -ETIMEDOUT : -errno;
+	close(fd);
+	return result;
+}
+
+/*
+ * A daemon that has been replaced may close its socket between the look at the name and
+ * the connection. Then the next look finds the new one.
+ */
+static int connect_to(const struct sockaddr_un *address, int64_t deadline)
+{
+	int fd = -ECONNREFUSED;
+
+	for (int i = 0; i < CONNECTIONS_PER_CALL && fd == -ECONNREFUSED; i++)
+		fd = connect_once(address, deadline);
+	return fd;
+}
+
+static int take_number(int old, int fd)
+{
+	int result = dup3(fd, old, O_CLOEXEC) < 0 ? -errno : old;
+
 	close(fd);
 	return result;
 }
 
 int connection_open(struct qdb_handle *h)
 {
-	int fd = connect_to(&h->read_write);
+	int fd = connect_to(&h->read_write, h->deadline);
+	bool is_read_only = fd < 0 && fd != -ETIMEDOUT;
 
-	if (fd < 0)
-		fd = connect_to(&h->read_only);
+	if (is_read_only)
+		fd = connect_to(&h->read_only, h->deadline);
+	if (fd >= 0 && h->lost)
+		fd = take_number(h->fd, fd);
 	if (fd < 0)
 		return fd;
 	h->fd = fd;
+	h->is_read_only = is_read_only;
+	h->is_shared = h->is_shared && h->lost;
+	h->lost = false;
 	return 0;
 }
 
@@ -89,88 +149,109 @@ static int socket_error(void)
 	return errno == ECONNRESET ? -EPIPE : -errno;
 }
 
-/* Whether errno says only that there is nothing yet, and there is now. */
-static bool is_ready_now(int fd, short events)
+/* Waits until the descriptor is ready, or `limit` has passed, which is none if it is 0.
+ */
+static int await(int fd, short events, int64_t limit)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = events};
+	int n = poll(&poll_fd, 1, limit == 0 ? -1 : ms_until(limit));
 
-	return errno == EAGAIN && poll(&poll_fd, 1, -1) >= 0;
-}
-
-static ssize_t send_some(int fd, const void *bytes, size_t len)
-{
-	ssize_t n;
-
-	do {
-		n = send(fd, bytes, len, MSG_NOSIGNAL);
-	} while (n < 0 && is_ready_now(fd, POLLOUT));
-	return n;
-}
-
-static ssize_t receive_some(int fd, void *buf, size_t len)
-{
-	ssize_t n;
-
-	do {
-		n = recv(fd, buf, len, 0);
-	} while (n < 0 && is_ready_now(fd, POLLIN));
-	return n;
+	if (n < 0)
+		return -errno;
+	return n == 0 ? -ETIMEDOUT : 0;
 }
 
 int connection_send(struct qdb_handle *h, const uint8_t *bytes, size_t len)
 {
-	while (len > 0) {
-		ssize_t n = send_some(h->fd, bytes, len);
+	const int flags = MSG_NOSIGNAL | (h->deadline != 0 ? MSG_DONTWAIT : 0);
+	int result = 0;
+
+	while (len > 0 && (result == 0 || result == -EINTR)) {
+		ssize_t n = send(h->fd, bytes, len, flags);
 
 		if (n >= 0) {
 			bytes += n;
 			len -= (size_t)n;
+		} else if (errno == EAGAIN) {
+			result = await(h->fd, POLLOUT, h->deadline);
 		} else if (errno != EINTR) {
-			return socket_error();
+			result = socket_error();
 		}
 	}
-	return 0;
+	return len == 0 ? 0 : result;
 }
 
-static int read_exactly(int fd, void *buf, size_t len, bool interruptible)
+/* One message on its way in. Times are those of clock_ms(), 0: none. */
+struct arrival {
+	int fd;
+	bool interruptible;
+	bool is_begun;
+	int64_t deadline; /* of the command */
+	int64_t stalled; /* when the rest is given up, known from the first wait for it */
+};
+
+static int await_bytes(struct arrival *a)
+{
+	if (a->is_begun && a->stalled == 0)
+		a->stalled = clock_ms() + STALL_MS;
+	if (a->is_begun && (a->deadline == 0 || a->stalled < a->deadline))
+		return await(a->fd, POLLIN, a->stalled);
+	return await(a->fd, POLLIN, a->deadline);
+}
+
+static int receive_some(struct arrival *a, char *buf, size_t len)
+{
+	const bool may_wait = !a->is_begun && a->deadline == 0;
+	ssize_t n = recv(a->fd, buf, len, may_wait ? 0 : MSG_DONTWAIT);
+	int result;
+
+	if (n > 0)
+		return (int)n;
+	if (n == 0)
+		return -EPIPE;
+	result = errno == EAGAIN ? await_bytes(a) : socket_error();
+	return result == -EINTR && (a->is_begun || !a->interruptible) ? 0 : result;
+}
+
+static int receive_exactly(struct arrival *a, void *buf, size_t len)
 {
 	size_t got = 0;
 
 	while (got < len) {
-		ssize_t n = receive_some(fd, (char *)buf + got, len - got);
+		int n = receive_some(a, (char *)buf + got, len - got);
 
-		if (n > 0)
-			got += (size_t)n;
-		else if (n == 0)
-			return -EPIPE;
-		else if (errno != EINTR)
-			return socket_error();
-		else if (interruptible && got == 0)
-			return -EINTR;
+		if (n < 0)
+			return n;
+		got += (size_t)n;
+		a->is_begun |= n > 0;
 	}
 	return 0;
 }
 
-int connection_receive(struct qdb_handle *h, struct reply *reply, bool interruptible)
+int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited awaited)
 {
+	struct arrival arrival = {.fd = h->fd,
+				  .interruptible = awaited == AWAITED_EVENT,
+				  .is_begun = awaited == AWAITED_REST,
+				  .deadline = awaited == AWAITED_EVENT ? 0 : h->deadline};
 	struct message *m = &reply->message;
 	int result;
 
-	result = read_exactly(h->fd, reply->header, sizeof(reply->header), interruptible);
+	result = receive_exactly(&arrival, reply->header, sizeof(reply->header));
 	if (result < 0)
 		return result;
 	if (message_parse_header(m, MESSAGE_FROM_DAEMON, reply->header) !=
 		    MESSAGE_READY ||
 	    m->fault != MESSAGE_FINE)
 		return -EPROTO;
-	result = read_exactly(h->fd, reply->data, m->data_len, false);
+	result = receive_exactly(&arrival, reply->data, m->data_len);
 	if (result < 0)
 		return result;
 	message_parse_data(m, reply->data);
 	return m->fault == MESSAGE_FINE ? 0 : -EPROTO;
 }
 
-qdb_handle_t qdb_open(char *vmname)
+qdb_handle_t qdb_open(const char *vmname)
 {
 	struct qdb_handle *h = calloc(1, sizeof(*h));
 	int result;

@@ -8,6 +8,8 @@
 
 #include "lib/handle.h"
 
+enum { EXISTS = 1 };
+
 static int compare_paths(const void *a, const void *b)
 {
 	return strcmp(((const struct unread_event *)a)->path,
@@ -48,23 +50,44 @@ static void event_free(struct unread_event *event)
 	free(event);
 }
 
-int events_add(struct events *e, const char *path)
+static void append(struct events *e, struct unread_event *event)
+{
+	TAILQ_INSERT_TAIL(&e->queue, event, link);
+	e->len++;
+}
+
+static int add_excess(struct events *e, struct unread_event *event, size_t most)
+{
+	struct unread_event **found;
+
+	if (e->len >= most && tfind(event, &e->excess, compare_paths) == NULL)
+		return -ENOBUFS;
+	event->is_excess = true;
+	found = tsearch(event, &e->excess, compare_paths);
+	if (found == NULL)
+		return -ENOMEM;
+	if (*found != event)
+		return EXISTS;
+	append(e, event);
+	return 0;
+}
+
+int events_add(struct events *e, const char *path, size_t most)
 {
 	struct unread_event *event = event_new(path);
-	struct unread_event **found = &event;
+	int result;
 
 	if (event == NULL)
 		return -ENOMEM;
-	event->is_excess = e->len >= QDB_EVENTS_PLENTY;
-	if (event->is_excess)
-		found = tsearch(event, &e->excess, compare_paths);
-	if (found == NULL || *found != event) {
-		event_free(event);
-		return found == NULL ? -ENOMEM : 0;
+	if (e->len < QDB_EVENTS_PLENTY) {
+		append(e, event);
+		return 0;
 	}
-	TAILQ_INSERT_TAIL(&e->queue, event, link);
-	e->len++;
-	return 0;
+	result = add_excess(e, event, most);
+	if (result == 0)
+		return 0;
+	event_free(event);
+	return result == EXISTS ? 0 : result;
 }
 
 char *events_take(struct events *e)

@@ -2,17 +2,19 @@
 /*
  * Events that arrived while a command waited for its answer, in the order of their
  * arrival. The first QDB_EVENTS_PLENTY are all kept. Beyond those a path is queued once,
- * since an event only says "look again": a program that leaves its events unread costs no
- * more memory than there are paths.
+ * since an event only says "look again"; beyond QDB_EVENTS_MOST no further path is.
  */
 #ifndef QDB_EVENTS_H
 #define QDB_EVENTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #define QDB_EVENTS_PLENTY 1024
+#define QDB_EVENTS_MOST 16384
+#define EVENTS_NO_LIMIT SIZE_MAX
 
 struct unread_event {
 	TAILQ_ENTRY(unread_event) link;
@@ -29,8 +31,8 @@ struct events {
 void events_init(struct events *e);
 void events_clear(struct events *e);
 
-/* Returns 0 or -ENOMEM. */
-int events_add(struct events *e, const char *path);
+/* 0, -ENOBUFS if there are `most` already and this is not among them, or -ENOMEM. */
+int events_add(struct events *e, const char *path, size_t most);
 
 /* The path of the oldest event, which the caller frees; NULL if there is none. */
 char *events_take(struct events *e);

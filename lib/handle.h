@@ -16,6 +16,7 @@
 #ifndef QDB_HANDLE_H
 #define QDB_HANDLE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,6 +30,21 @@
 /* The daemon said no, or would: what the caller sees as errno 0. */
 enum { REFUSED = 1 };
 
+/*
+ * The daemon cannot be reached, as opposed to -EPIPE, where a connection broke and
+ * another may do. The caller sees EPIPE for both.
+ */
+#define UNREACHABLE (-ENOTCONN)
+
+/* How often one call may find the daemon gone and go on with the next. */
+#define CONNECTIONS_PER_CALL 3
+
+/* Bytes that one answer may have, with the events before and between its messages. */
+#define ANSWER_MAX (64u << 20)
+
+/* How long the rest of an answer may take to begin to arrive, and a message to end. */
+#define STALL_MS 30000
+
 /* One registration of a watch. */
 struct watch {
 	TAILQ_ENTRY(watch) link;
@@ -38,8 +54,14 @@ struct watch {
 struct qdb_handle {
 	struct sockaddr_un read_write;
 	struct sockaddr_un read_only;
-	int fd;    /* -1: none; whatever needs a connection makes one */
-	bool lost; /* fd is of no more use, but keeps its number until the next command */
+	int fd;            /* -1: none; whatever needs a connection makes one */
+	bool is_read_only; /* fd is one of the read-only socket */
+	bool is_shared;    /* the program got the number of the latest fd to poll */
+	bool lost; /* fd is of no more use, but keeps its number until there is another */
+	int timeout_ms;   /* for each command; 0: none */
+	int64_t deadline; /* of the command under way, see clock_ms(); 0: none */
+	int connections;  /* that broke since the command under way began */
+	size_t answered;  /* bytes that it got */
 	TAILQ_HEAD(, watch) watches;
 	struct events events;
 };
@@ -53,19 +75,32 @@ struct reply {
 
 /* connection.c */
 
-/* As connect(): -errno of the second socket if both fail. */
+/* Milliseconds of a clock that only goes on. */
+int64_t clock_ms(void);
+
+/*
+ * As connect(): -errno of the second socket if both fail. A descriptor that is lost is
+ * replaced under its number, and kept as it is if there is no other.
+ */
 int connection_open(struct qdb_handle *h);
 void connection_close(struct qdb_handle *h);
 
 /* All of it, or a negative errno: -EPIPE if the daemon is gone. */
 int connection_send(struct qdb_handle *h, const uint8_t *bytes, size_t len);
 
+/* What connection_receive() waits for. */
+enum awaited {
+	AWAITED_ANSWER,
+	AWAITED_REST,  /* of an answer: it has to come before long */
+	AWAITED_EVENT, /* a signal may end the wait */
+};
+
 /*
  * Takes exactly one message out of the socket. -EPIPE if the daemon is gone, -EPROTO if
- * it is no message that a daemon may send. -EINTR only where `interruptible`, and then
- * nothing has been taken.
+ * it is no message that a daemon may send, -ETIMEDOUT if it did not come in time. -EINTR
+ * only for AWAITED_EVENT, and then nothing has been taken.
  */
-int connection_receive(struct qdb_handle *h, struct reply *reply, bool interruptible);
+int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited awaited);
 
 /* request.c */
 
@@ -75,22 +110,45 @@ int connection_receive(struct qdb_handle *h, struct reply *reply, bool interrupt
 /* Whether `path` may be sent: 0, REFUSED or -EINVAL. */
 int request_check(const struct qdb_handle *h, const char *path);
 
-/* Makes a connection, with all watches registered, unless there is one. */
+/* Begins a command, which has its own share of time and of connections. */
+void request_begin(struct qdb_handle *h);
+void request_set_deadline(struct qdb_handle *h);
+
+/*
+ * Makes a connection, with all watches registered, unless there is one. -EPIPE if the one
+ * that it made broke.
+ */
 int request_connect(struct qdb_handle *h);
 
 /*
- * Sends a request and waits for the first message of its answer, which has to be one of
- * `answers`. Any failure closes the connection.
+ * Whether what ended with `result` is to be done once more. That is so if the connection
+ * broke: another daemon may have taken this one's place. But the connection must not be
+ * exchanged unnoticed if the program polls its descriptor.
  */
-int request(struct qdb_handle *h, enum qdb_msg type, const char *path, const char *value,
-	    size_t value_len, unsigned answers, struct reply *reply);
+bool request_again(struct qdb_handle *h, int result);
+
+struct request {
+	enum qdb_msg type;
+	unsigned answers; /* the types that may answer it, of ANSWER() */
+	const char *path;
+	const char *value;
+	size_t value_len;
+};
+
+/*
+ * Sends a request and waits for the first message of its answer, once. Any failure closes
+ * the connection.
+ */
+int request_once(struct qdb_handle *h, const struct request *r, struct reply *reply);
 
 /* Waits for a further message of the answer. */
 int request_next(struct qdb_handle *h, unsigned answers, struct reply *reply);
 
-/* A request that is answered by OK, by ERROR or by one of `answers` in place of OK. */
-int request_plain(struct qdb_handle *h, enum qdb_msg type, const char *path,
-		  const char *value, size_t value_len, unsigned answers);
+/* request_once() as a whole command: begun, and done again where that is called for. */
+int request(struct qdb_handle *h, const struct request *r, struct reply *reply);
+
+/* What the answer to a request other than for data means: 0, REFUSED or `result`. */
+int request_outcome(int result, const struct reply *reply);
 
 /* Sets errno to what a result other than 0 means for the caller. */
 void set_errno(int result);
@@ -102,5 +160,8 @@ char *duplicate(const char *bytes, size_t len);
 
 /* Registers all watches on a new connection and queues an event for each of them. */
 int watches_restore(struct qdb_handle *h);
+
+/* Queues an event that came while an answer was awaited. */
+int watches_queue_event(struct qdb_handle *h, const char *path);
 
 #endif

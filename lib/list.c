@@ -35,10 +35,16 @@ static int entries_grow(struct entries *e, size_t capacity)
 	return 0;
 }
 
-static void entries_free(struct entries *e)
+static void entries_clear(struct entries *e)
 {
 	for (size_t i = 0; i < e->len * e->width; i++)
 		free(e->strings[i]);
+	e->len = 0;
+}
+
+static void entries_free(struct entries *e)
+{
+	entries_clear(e);
 	free(e->strings);
 	free(e->lengths);
 }
@@ -76,22 +82,33 @@ static int take_entry(struct entries *e, const char *prefix, const struct messag
 	return entries_add(e, m);
 }
 
-static int collect(struct qdb_handle *h, struct entries *e, const char *prefix,
-		   enum qdb_msg type, unsigned answers)
+static int collect_once(struct qdb_handle *h, struct entries *e, const struct request *r)
 {
 	struct reply reply;
-	int result = request(h, type, prefix, NULL, 0, answers, &reply);
+	int result = request_once(h, r, &reply);
 
 	while (result == 0) {
 		if (reply.message.type == QDB_RESP_ERROR)
 			return REFUSED;
 		if (reply.message.path_len == 0)
 			return 0;
-		result = take_entry(e, prefix, &reply.message);
+		result = take_entry(e, r->path, &reply.message);
 		if (result == 0)
-			result = request_next(h, answers, &reply);
+			result = request_next(h, r->answers, &reply);
 	}
 	connection_close(h);
+	return result;
+}
+
+static int collect(struct qdb_handle *h, struct entries *e, const struct request *r)
+{
+	int result;
+
+	request_begin(h);
+	do {
+		entries_clear(e);
+		result = collect_once(h, e, r);
+	} while (request_again(h, result));
 	return result;
 }
 
@@ -103,31 +120,33 @@ static int check_prefix(const struct qdb_handle *h, const char *prefix)
 }
 
 /* Fills in `e`, which is to be freed on success only. */
-static int list(struct qdb_handle *h, struct entries *e, const char *prefix,
-		enum qdb_msg type, unsigned answers)
+static int list(struct qdb_handle *h, struct entries *e, const struct request *r)
 {
-	int result = check_prefix(h, prefix);
+	int result = check_prefix(h, r->path);
 
 	if (result == 0)
 		result = entries_grow(e, FIRST_CAPACITY);
 	if (result == 0)
-		result = collect(h, e, prefix, type, answers);
-	if (result != 0) {
-		entries_free(e);
-		set_errno(result);
-		return result;
+		result = collect(h, e, r);
+	if (result == 0) {
+		memset(e->strings + e->len * e->width, 0, e->width * sizeof(*e->strings));
+		return 0;
 	}
-	for (size_t i = 0; i < e->width; i++)
-		e->strings[e->len * e->width + i] = NULL;
-	return 0;
+	entries_free(e);
+	set_errno(result);
+	return result;
 }
 
-char **qdb_list(qdb_handle_t h, char *path, unsigned int *list_len)
+char **qdb_list(qdb_handle_t h, const char *path, unsigned int *list_len)
 {
+	const struct request r = {
+		.type = QDB_CMD_LIST,
+		.answers = ANSWER(QDB_RESP_LIST) | ANSWER(QDB_RESP_ERROR),
+		.path = path,
+	};
 	struct entries e = {.width = 1};
 
-	if (list(h, &e, path, QDB_CMD_LIST,
-		 ANSWER(QDB_RESP_LIST) | ANSWER(QDB_RESP_ERROR)) != 0)
+	if (list(h, &e, &r) != 0)
 		return NULL;
 	free(e.lengths);
 	if (list_len != NULL)
@@ -135,12 +154,17 @@ char **qdb_list(qdb_handle_t h, char *path, unsigned int *list_len)
 	return e.strings;
 }
 
-char **qdb_multiread(qdb_handle_t h, char *path, unsigned int **values_len,
+char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len,
 		     unsigned int *list_len)
 {
+	const struct request r = {
+		.type = QDB_CMD_MULTIREAD,
+		.answers = ANSWER(QDB_RESP_MULTIREAD),
+		.path = path,
+	};
 	struct entries e = {.width = 2};
 
-	if (list(h, &e, path, QDB_CMD_MULTIREAD, ANSWER(QDB_RESP_MULTIREAD)) != 0)
+	if (list(h, &e, &r) != 0)
 		return NULL;
 	if (values_len != NULL)
 		*values_len = e.lengths;

@@ -17,29 +17,57 @@
  *   0       refused: a path that is too long or does not begin with '/', a value that is
  *           too long, a write on a read-only connection, or anything else the daemon
  *           answers with an error
- *   EPROTO  the daemon refused to read, or sent something that is not the protocol
- *   EPIPE   the daemon is gone, or cannot be reached again
+ *   EPROTO  the daemon refused to read, or sent something that is not the protocol,
+ *           or more than 64 MiB
+ *   EPIPE   the daemon is gone, and no other can be reached
+ *   ETIMEDOUT  the daemon did not answer in time, see below
  *   EINTR   qdb_read_watch() only: a signal handler without SA_RESTART ran
  *   EINVAL  the handle, the path, or the value with a length above 0, is NULL
  *   ENOMEM
  * and of qdb_open() also what it says there.
  *
- * Reconnecting: a command that finds the daemon gone fails with EPIPE and closes the
- * descriptor; so does one that gets an answer which is not the protocol, or runs out of
- * memory in the middle of an answer. Nothing is sent a second time, as the daemon may
- * have carried it out before it went. The next command, qdb_watch_fd() or
- * qdb_read_watch() connects again and registers all watches again; each of them then
- * fires once, with its own path, since something may have changed in between. If the
- * daemon does not take back every watch, that counts as not connected: EPIPE.
+ * Reconnecting: when the daemon is replaced, its connections break. A call that finds
+ * its own broken connects again, registers all watches again, and is done again from the
+ * start, with up to three connections in all. So what was written may be written twice,
+ * and watches on it fire twice; what was removed is removed again, if somebody put it
+ * back in between. Each registered watch then fires once, with its own path, since
+ * something may have changed unseen.
+ *
+ * A program that asked for the descriptor, with qdb_watch_fd(), gets EPIPE instead, since
+ * it has to put the new one into its event loop: epoll forgets a descriptor that is
+ * closed, whatever gets its number. Nothing has been done twice then. A command closes
+ * the descriptor, and the next command, qdb_watch_fd() or qdb_read_watch() connects
+ * again, with all watches as above. What qdb_read_watch() does is said there.
+ *
+ * EPIPE also means that there is no other daemon, or that it does not take back every
+ * watch. A command that gets an answer which is not the protocol, or that runs out of
+ * time or memory in the middle of an answer, closes the descriptor too.
+ *
+ * Waiting: the daemon may take its time before it answers; one that has just started in a
+ * VM answers when it has heard from dom0. qdb_set_timeout() limits that. Once a part of
+ * an answer has come, a pause of 30 seconds in the middle of a message, or before the
+ * next one of the answer, is ETIMEDOUT in any case.
  *
  * Events say "look again". The library queues those that arrive while a command waits for
- * its answer; beyond 1024 of them, it keeps only one for each path.
+ * its answer; beyond 1024 of them, it keeps only one for each path, and beyond 16384 only
+ * one for each watch, with the watch's own path.
  */
 #ifndef QUBESDB_CLIENT_H
 #define QUBESDB_CLIENT_H
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+/*
+ * Deployed headers declare strings that no function changes as char *. Any call that
+ * compiles with those compiles with these. A source that has such a function in a pointer
+ * of the deployed type, or defines one itself, defines QDB_DEPLOYED_PROTOTYPES first.
+ */
+#ifdef QDB_DEPLOYED_PROTOTYPES
+#define QDB_CONST
+#else
+#define QDB_CONST const
 #endif
 
 struct qdb_handle;
@@ -53,7 +81,15 @@ typedef struct qdb_handle *qdb_handle_t;
  * socket() or connect(), EINVAL if `vmname` contains a '/', or ENAMETOOLONG if the
  * socket's path does not fit into an address.
  */
-qdb_handle_t qdb_open(char *vmname);
+qdb_handle_t qdb_open(QDB_CONST char *vmname);
+
+/*
+ * From now on a command fails with ETIMEDOUT, and closes the descriptor, if it is not
+ * done after that many milliseconds; 0, as at first, means that it waits. The daemon may
+ * carry out the command all the same. Does not concern the wait of qdb_read_watch().
+ * Returns 1, or 0 on failure: EINVAL for a negative number.
+ */
+int qdb_set_timeout(qdb_handle_t h, int milliseconds);
 
 /* Ends the connection and frees everything that belongs to it. NULL is ignored. */
 void qdb_close(qdb_handle_t h);
@@ -62,7 +98,7 @@ void qdb_close(qdb_handle_t h);
  * Returns the value at `path`, NUL-terminated, to be freed by the caller, and its length
  * in bytes without that NUL in *value_len, which may be NULL. NULL on failure.
  */
-char *qdb_read(qdb_handle_t h, char *path, unsigned int *value_len);
+char *qdb_read(qdb_handle_t h, QDB_CONST char *path, unsigned int *value_len);
 
 /*
  * Returns the full paths that begin with the string `path`, in ascending byte order, as a
@@ -70,7 +106,7 @@ char *qdb_read(qdb_handle_t h, char *path, unsigned int *value_len);
  * be NULL, is their number. A '/' has no special meaning; an empty `path` gives all
  * paths. Without a match an empty array, NULL on failure.
  */
-char **qdb_list(qdb_handle_t h, char *path, unsigned int *list_len);
+char **qdb_list(qdb_handle_t h, QDB_CONST char *path, unsigned int *list_len);
 
 /*
  * As qdb_list(), but the array is path, value, path, value, ..., NULL, NULL, each value
@@ -79,40 +115,41 @@ char **qdb_list(qdb_handle_t h, char *path, unsigned int *list_len);
  * entries. An empty `path` gives the whole namespace in descending order. What the daemon
  * refuses to list looks like no match.
  */
-char **qdb_multiread(qdb_handle_t h, char *path, unsigned int **values_len,
+char **qdb_multiread(qdb_handle_t h, QDB_CONST char *path, unsigned int **values_len,
 		     unsigned int *list_len);
 
 /*
  * Sets the entry `path` to `value_len` bytes of `value`, which may be NULL if there are
  * none. Returns 1, or 0 on failure.
  */
-int qdb_write(qdb_handle_t h, char *path, char *value, unsigned int value_len);
+int qdb_write(qdb_handle_t h, QDB_CONST char *path, QDB_CONST char *value,
+	      unsigned int value_len);
 
 /*
  * Removes the entry `path`, or all entries below it if it ends in '/'. Returns 1, also if
  * there was nothing to remove, or 0 on failure.
  */
-int qdb_rm(qdb_handle_t h, char *path);
+int qdb_rm(qdb_handle_t h, QDB_CONST char *path);
 
 /*
  * Registers a watch: on exactly `path`, or on everything below if it ends in '/'. The
  * path need not exist. The same watch may be registered several times, and then fires as
  * often. Returns 1, or 0 on failure.
  */
-int qdb_watch(qdb_handle_t h, char *path);
+int qdb_watch(qdb_handle_t h, QDB_CONST char *path);
 
 /*
  * Takes back one registration. Returns 1, also if there was none, or 0 on failure, which
  * leaves it as it was. Events that had already happened still come.
  */
-int qdb_unwatch(qdb_handle_t h, char *path);
+int qdb_unwatch(qdb_handle_t h, QDB_CONST char *path);
 
 /*
  * Waits for the next event, in the order in which they happened. Returns its path, to be
  * freed by the caller: what was written or removed, not the watch. NULL on failure; the
  * descriptor then stays as it is, even if the daemon is gone, so that it can be taken out
- * of an event loop, and this call goes on failing with EPIPE until a command has failed
- * and closed it.
+ * of an event loop, and this call goes on failing with EPIPE until a command gives the
+ * same number to a new connection, or fails and closes it.
  */
 char *qdb_read_watch(qdb_handle_t h);
 

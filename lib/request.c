@@ -3,9 +3,14 @@
  * A request is sent whole and its answer awaited, and there is never more than one under
  * way. Events may come before any message of the answer; they are queued.
  *
- * After a failure nobody knows what the socket still holds, so the connection is closed;
- * the next request makes a new one. A request is never sent a second time: the daemon may
- * have carried it out before it went away.
+ * After a failure nobody knows what the socket still holds, so the connection is closed.
+ * If it was the daemon that ended it, another one may already have taken its place: then
+ * the command is done again from the start. Every command means the same when it is done
+ * twice, though a watch can tell.
+ *
+ * There is one exception. Where the program polls the descriptor, the loss is its
+ * business too: epoll forgets a descriptor that is closed, even if another gets its
+ * number, and the program would wait for events that it can never see.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +20,8 @@
 
 void set_errno(int result)
 {
+	if (result == UNREACHABLE)
+		result = -EPIPE;
 	errno = result < 0 ? -result : 0;
 }
 
@@ -39,84 +46,120 @@ int request_check(const struct qdb_handle *h, const char *path)
 	return 0;
 }
 
+void request_set_deadline(struct qdb_handle *h)
+{
+	h->deadline = h->timeout_ms > 0 ? clock_ms() + h->timeout_ms : 0;
+}
+
+void request_begin(struct qdb_handle *h)
+{
+	request_set_deadline(h);
+	h->connections = 0;
+	h->answered = 0;
+}
+
+bool request_again(struct qdb_handle *h, int result)
+{
+	if (result != -EPIPE || h->is_shared)
+		return false;
+	return ++h->connections < CONNECTIONS_PER_CALL;
+}
+
 int request_connect(struct qdb_handle *h)
 {
 	int result;
 
-	if (h->fd >= 0)
+	if (h->fd >= 0 && !h->lost)
 		return 0;
-	if (connection_open(h) < 0)
-		return -EPIPE;
+	result = connection_open(h);
+	if (result < 0)
+		return result == -ETIMEDOUT ? result : UNREACHABLE;
 	result = watches_restore(h);
-	if (result == 0)
-		return 0;
-	connection_close(h);
-	return result == -ENOMEM ? result : -EPIPE;
+	if (result != 0)
+		connection_close(h);
+	return result;
 }
 
-int request_next(struct qdb_handle *h, unsigned answers, struct reply *reply)
+static int send_request(struct qdb_handle *h, const struct request *r)
+{
+	uint8_t message[MESSAGE_MAX_SIZE];
+	size_t size = message_encode(message, r->type, r->path, strlen(r->path), r->value,
+				     r->value_len);
+
+	return connection_send(h, message, size);
+}
+
+static int receive_answer(struct qdb_handle *h, enum awaited awaited, unsigned answers,
+			  struct reply *reply)
 {
 	int result;
 
 	for (;;) {
-		result = connection_receive(h, reply, false);
-		if (result < 0 || reply->message.type != QDB_RESP_WATCH)
-			break;
-		result = events_add(&h->events, reply->message.path);
+		result = connection_receive(h, reply, awaited);
 		if (result < 0)
+			return result;
+		h->answered += sizeof(reply->header) + reply->message.data_len;
+		if (h->answered > ANSWER_MAX)
+			return -EPROTO;
+		if (reply->message.type != QDB_RESP_WATCH)
 			break;
+		result = watches_queue_event(h, reply->message.path);
+		if (result < 0)
+			return result;
 	}
-	if (result == 0 && !(answers & ANSWER(reply->message.type)))
-		result = -EPROTO;
+	return answers & ANSWER(reply->message.type) ? 0 : -EPROTO;
+}
+
+int request_next(struct qdb_handle *h, unsigned answers, struct reply *reply)
+{
+	int result = receive_answer(h, AWAITED_REST, answers, reply);
+
 	if (result < 0)
 		connection_close(h);
 	return result;
 }
 
-int request(struct qdb_handle *h, enum qdb_msg type, const char *path, const char *value,
-	    size_t value_len, unsigned answers, struct reply *reply)
+int request_once(struct qdb_handle *h, const struct request *r, struct reply *reply)
 {
-	uint8_t message[MESSAGE_MAX_SIZE];
-	size_t size;
-	int result;
+	int result = request_connect(h);
 
-	if (h->lost) {
-		connection_close(h);
-		return -EPIPE;
-	}
-	result = request_connect(h);
+	if (result == 0)
+		result = send_request(h, r);
+	if (result == 0)
+		result = receive_answer(h, AWAITED_ANSWER, r->answers, reply);
 	if (result < 0)
-		return result;
-	size = message_encode(message, type, path, strlen(path), value, value_len);
-	result = connection_send(h, message, size);
-	if (result < 0) {
 		connection_close(h);
-		return result;
-	}
-	return request_next(h, answers, reply);
+	return result;
 }
 
-int request_plain(struct qdb_handle *h, enum qdb_msg type, const char *path,
-		  const char *value, size_t value_len, unsigned answers)
+int request(struct qdb_handle *h, const struct request *r, struct reply *reply)
 {
-	struct reply reply;
 	int result;
 
-	answers |= ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR);
-	result = request(h, type, path, value, value_len, answers, &reply);
-	if (result == 0 && reply.message.type == QDB_RESP_ERROR)
-		return REFUSED;
+	request_begin(h);
+	do {
+		result = request_once(h, r, reply);
+	} while (request_again(h, result));
 	return result;
+}
+
+int request_outcome(int result, const struct reply *reply)
+{
+	return result == 0 && reply->message.type == QDB_RESP_ERROR ? REFUSED : result;
 }
 
 static int read_entry(struct qdb_handle *h, const char *path, struct reply *reply)
 {
-	const unsigned answers = ANSWER(QDB_RESP_READ) | ANSWER(QDB_RESP_ERROR_NOENT) |
-				 ANSWER(QDB_RESP_ERROR);
+	const struct request r = {
+		.type = QDB_CMD_READ,
+		.answers = ANSWER(QDB_RESP_READ) | ANSWER(QDB_RESP_ERROR_NOENT) |
+			   ANSWER(QDB_RESP_ERROR),
+		.path = path,
+	};
 	int result = request_check(h, path);
 
 	if (result == 0)
-		result = request(h, QDB_CMD_READ, path, NULL, 0, answers, reply);
+		result = request(h, &r, reply);
 	if (result != 0)
 		return result;
 	if (reply->message.type == QDB_RESP_ERROR_NOENT)
@@ -124,7 +167,17 @@ static int read_entry(struct qdb_handle *h, const char *path, struct reply *repl
 	return reply->message.type == QDB_RESP_ERROR ? -EPROTO : 0;
 }
 
-char *qdb_read(qdb_handle_t h, char *path, unsigned int *value_len)
+int qdb_set_timeout(qdb_handle_t h, int milliseconds)
+{
+	if (h == NULL || milliseconds < 0) {
+		errno = EINVAL;
+		return 0;
+	}
+	h->timeout_ms = milliseconds;
+	return 1;
+}
+
+char *qdb_read(qdb_handle_t h, const char *path, unsigned int *value_len)
 {
 	struct reply reply;
 	char *value;
@@ -140,28 +193,46 @@ char *qdb_read(qdb_handle_t h, char *path, unsigned int *value_len)
 	return value;
 }
 
-int qdb_write(qdb_handle_t h, char *path, char *value, unsigned int value_len)
+static int write_entry(struct qdb_handle *h, const struct request *r)
 {
-	int result = request_check(h, path);
+	struct reply reply;
+	int result = request_check(h, r->path);
 
-	if (result == 0 && value == NULL && value_len > 0)
+	if (result == 0 && r->value == NULL && r->value_len > 0)
 		result = -EINVAL;
-	if (result == 0 && value_len > QDB_MAX_DATA)
+	if (result == 0 && r->value_len > QDB_MAX_DATA)
 		result = REFUSED;
 	if (result == 0)
-		result = request_plain(h, QDB_CMD_WRITE, path, value, value_len, 0);
+		result = request_outcome(request(h, r, &reply), &reply);
+	return result;
+}
+
+int qdb_write(qdb_handle_t h, const char *path, const char *value, unsigned int value_len)
+{
+	const struct request r = {
+		.type = QDB_CMD_WRITE,
+		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR),
+		.path = path,
+		.value = value,
+		.value_len = value_len,
+	};
+	int result = write_entry(h, &r);
+
 	if (result != 0)
 		set_errno(result);
 	return result == 0;
 }
 
-int qdb_rm(qdb_handle_t h, char *path)
+int qdb_rm(qdb_handle_t h, const char *path)
 {
-	int result = request_check(h, path);
+	const struct request r = {
+		.type = QDB_CMD_RM,
+		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR_NOENT) |
+			   ANSWER(QDB_RESP_ERROR),
+		.path = path,
+	};
+	int result = write_entry(h, &r);
 
-	if (result == 0)
-		result = request_plain(h, QDB_CMD_RM, path, NULL, 0,
-				       ANSWER(QDB_RESP_ERROR_NOENT));
 	if (result != 0)
 		set_errno(result);
 	return result == 0;

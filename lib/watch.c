@@ -5,7 +5,7 @@
  *
  * When qdb_read_watch() finds the daemon gone, the descriptor has to keep its number,
  * because the program still has to take it out of its event loop. The handle is `lost`
- * then, until the next command closes it.
+ * then, until the next command replaces the descriptor or closes it.
  */
 #include <errno.h>
 #include <limits.h>
@@ -14,13 +14,19 @@
 
 #include "lib/handle.h"
 
-static int register_watch(struct qdb_handle *h, const char *path)
+static struct request watch_request(const char *path)
 {
-	return request_plain(h, QDB_CMD_WATCH, path, NULL, 0, 0);
+	return (struct request){
+		.type = QDB_CMD_WATCH,
+		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR),
+		.path = path,
+	};
 }
 
 static int add_watch(struct qdb_handle *h, const char *path)
 {
+	const struct request r = watch_request(path);
+	struct reply reply;
 	struct watch *watch;
 	int result = request_check(h, path);
 
@@ -30,7 +36,7 @@ static int add_watch(struct qdb_handle *h, const char *path)
 	if (watch == NULL)
 		return -ENOMEM;
 	memcpy(watch->path, path, strlen(path));
-	result = register_watch(h, path);
+	result = request_outcome(request(h, &r, &reply), &reply);
 	if (result == 0)
 		TAILQ_INSERT_TAIL(&h->watches, watch, link);
 	else
@@ -51,29 +57,74 @@ static void forget_watch(struct qdb_handle *h, const char *path)
 	}
 }
 
+/* A daemon that does not take a watch back is of no use. */
+static int restore_watch(struct qdb_handle *h, const char *path)
+{
+	const struct request r = watch_request(path);
+	struct reply reply;
+	int result = request_outcome(request_once(h, &r, &reply), &reply);
+
+	return result == REFUSED || result == -EPROTO ? UNREACHABLE : result;
+}
+
 int watches_restore(struct qdb_handle *h)
 {
 	struct watch *watch;
 	int result = 0;
 
 	TAILQ_FOREACH (watch, &h->watches, link) {
-		result = register_watch(h, watch->path);
+		result = restore_watch(h, watch->path);
 		if (result != 0)
 			return result;
 	}
 	TAILQ_FOREACH (watch, &h->watches, link) {
-		result = events_add(&h->events, watch->path);
+		result = events_add(&h->events, watch->path, EVENTS_NO_LIMIT);
 		if (result < 0)
 			return result;
 	}
 	return 0;
 }
 
+static bool watch_covers(const char *watch, const char *path)
+{
+	size_t len = strlen(watch);
+
+	if (len > 0 && watch[len - 1] == '/')
+		return strncmp(watch, path, len) == 0;
+	return strcmp(watch, path) == 0;
+}
+
+/* There are fewer watches than paths, and each is queued once. */
+int watches_queue_event(struct qdb_handle *h, const char *path)
+{
+	struct watch *watch;
+	int result = events_add(&h->events, path, QDB_EVENTS_MOST);
+
+	if (result != -ENOBUFS)
+		return result;
+	result = 0;
+	TAILQ_FOREACH (watch, &h->watches, link)
+		if (result == 0 && watch_covers(watch->path, path))
+			result = events_add(&h->events, watch->path, EVENTS_NO_LIMIT);
+	return result;
+}
+
+/* Another daemon may have taken the place of the one that is gone. */
+static int replace_connection(struct qdb_handle *h)
+{
+	int result;
+
+	do {
+		result = request_connect(h);
+	} while (request_again(h, result));
+	return result;
+}
+
 /* Waits for the next message, which has to be an event, and copies its path. */
 static int receive_event(struct qdb_handle *h, char *path)
 {
 	struct reply reply;
-	int result = h->lost ? -EPIPE : connection_receive(h, &reply, true);
+	int result = connection_receive(h, &reply, AWAITED_EVENT);
 
 	if (result == 0 && reply.message.type != QDB_RESP_WATCH)
 		result = -EPROTO;
@@ -84,22 +135,38 @@ static int receive_event(struct qdb_handle *h, char *path)
 	return result;
 }
 
-static char *wait_for_event(struct qdb_handle *h)
+/* An event of the queue or of the socket. */
+static int next_event(struct qdb_handle *h, char *path)
 {
-	char *path = malloc(QDB_MAX_PATH);
-	int result;
+	char *queued = events_take(&h->events);
 
-	if (path == NULL)
-		return NULL;
-	result = receive_event(h, path);
-	if (result == 0)
-		return path;
-	free(path);
-	set_errno(result);
-	return NULL;
+	if (queued == NULL)
+		return receive_event(h, path);
+	memcpy(path, queued, strlen(queued) + 1);
+	free(queued);
+	return 0;
 }
 
-int qdb_watch(qdb_handle_t h, char *path)
+static int wait_for_event(struct qdb_handle *h, char *path)
+{
+	int result = 0;
+
+	request_begin(h);
+	if (h->events.len == 0 && h->lost)
+		return -EPIPE;
+	if (h->events.len == 0 && h->fd < 0)
+		result = replace_connection(h);
+	while (result == 0) {
+		result = next_event(h, path);
+		if (!request_again(h, result))
+			break;
+		request_set_deadline(h);
+		result = replace_connection(h);
+	}
+	return result;
+}
+
+int qdb_watch(qdb_handle_t h, const char *path)
 {
 	int result = add_watch(h, path);
 
@@ -108,13 +175,19 @@ int qdb_watch(qdb_handle_t h, char *path)
 	return result == 0;
 }
 
-int qdb_unwatch(qdb_handle_t h, char *path)
+int qdb_unwatch(qdb_handle_t h, const char *path)
 {
+	const struct request r = {
+		.type = QDB_CMD_UNWATCH,
+		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR_NOENT) |
+			   ANSWER(QDB_RESP_ERROR),
+		.path = path,
+	};
+	struct reply reply;
 	int result = request_check(h, path);
 
 	if (result == 0)
-		result = request_plain(h, QDB_CMD_UNWATCH, path, NULL, 0,
-				       ANSWER(QDB_RESP_ERROR_NOENT));
+		result = request_outcome(request(h, &r, &reply), &reply);
 	if (result == 0)
 		forget_watch(h, path);
 	else
@@ -124,33 +197,35 @@ int qdb_unwatch(qdb_handle_t h, char *path)
 
 char *qdb_read_watch(qdb_handle_t h)
 {
-	char *path;
+	char *path = h != NULL ? malloc(QDB_MAX_PATH) : NULL;
 	int result;
 
-	if (h == NULL) {
-		errno = EINVAL;
+	if (path == NULL) {
+		errno = h != NULL ? ENOMEM : EINVAL;
 		return NULL;
 	}
-	path = events_take(&h->events);
-	if (path != NULL)
+	result = wait_for_event(h, path);
+	if (result == 0)
 		return path;
-	result = request_connect(h);
-	if (result < 0) {
-		set_errno(result);
-		return NULL;
-	}
-	path = events_take(&h->events);
-	return path != NULL ? path : wait_for_event(h);
+	free(path);
+	set_errno(result);
+	return NULL;
 }
 
 int qdb_watch_fd(qdb_handle_t h)
 {
-	int result = h != NULL ? request_connect(h) : -EINVAL;
+	int result = h != NULL ? 0 : -EINVAL;
 
-	if (result == 0)
-		return h->fd;
-	set_errno(result);
-	return -1;
+	if (result == 0 && h->fd < 0) {
+		request_begin(h);
+		result = replace_connection(h);
+	}
+	if (result != 0) {
+		set_errno(result);
+		return -1;
+	}
+	h->is_shared = true;
+	return h->fd;
 }
 
 int qdb_watches_pending(qdb_handle_t h)

@@ -20,7 +20,7 @@ nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' | sed 's/@.*//' | s
 diff "$dir/declared" "$dir/defined" || { echo "the header and the library differ"; exit 1; }
 [ "$(wc -l <"$dir/declared")" -ge 12 ] || { echo "functions were removed"; exit 1; }
 
-if nm -D --defined-only "$library" | awk '$2 == "T" && $3 !~ /@@LIBQUBESDB_1$/' | grep .; then
+if nm -D --defined-only "$library" | awk '$2 == "T" && $3 !~ /@@LIBQUBESDB_[0-9]+$/' | grep .; then
 	echo "symbols without their version"
 	exit 1
 fi

@@ -308,7 +308,7 @@ START_TEST(multiread_takes_tens_of_thousands)
 END_TEST
 
 /* Commands that return 1 or 0, each with every answer that it can get. */
-static int write_x(qdb_handle_t h, char *path)
+static int write_x(qdb_handle_t h, const char *path)
 {
 	char value[] = "x";
 
@@ -316,7 +316,7 @@ static int write_x(qdb_handle_t h, char *path)
 }
 
 static const struct {
-	int (*call)(qdb_handle_t h, char *path);
+	int (*call)(qdb_handle_t h, const char *path);
 	enum qdb_msg request, answer;
 	const char *value;
 	int result;

@@ -235,14 +235,14 @@ static void interrupt_then_answer(void)
 	interrupt_and(fake_await_recv);
 	fake_send_bytes("\012/a", 3);
 	fake_await_all_read();
-	interrupt_and(fake_await_recv);
+	interrupt_and(fake_await_poll);
 	fake_send_bytes((const char[61]){0}, 61);
 	fake_send_bytes("\0\0\0\0\2\0\0\0", 8);
 	fake_await_all_read();
-	interrupt_and(fake_await_recv);
+	interrupt_and(fake_await_poll);
 	fake_send_bytes("o", 1);
 	fake_await_all_read();
-	interrupt_and(fake_await_recv);
+	interrupt_and(fake_await_poll);
 	fake_send_bytes("k", 1);
 }
 
@@ -339,7 +339,7 @@ static void interrupt_in_mid_event(void)
 	fake_header(&hdr, QDB_RESP_WATCH, "/a", 0);
 	fake_send_bytes(&hdr, 10);
 	fake_await_all_read();
-	interrupt_and(fake_await_recv);
+	interrupt_and(fake_await_poll);
 	fake_send_bytes((const char *)&hdr + 10, sizeof(hdr) - 10);
 }
 
