@@ -30,25 +30,36 @@ static const char *runtime_dir(void)
 	return dir != NULL && dir[0] != '\0' ? dir : DEFAULT_RUNTIME_DIR;
 }
 
-static int set_address(struct sockaddr_un *address, const char *vmname,
-		       const char *suffix)
+/* Length of the path, whether or not it fits. */
+static int format_path(char *path, size_t size, const char *vmname, bool read_only)
 {
-	int len = snprintf(address->sun_path, sizeof(address->sun_path),
-			   "%s/qubesdb%s%s%s", runtime_dir(), vmname != NULL ? "." : "",
-			   vmname != NULL ? vmname : "", suffix);
+	return snprintf(path, size, "%s/qubesdb%s%s%s", runtime_dir(),
+			vmname != NULL ? "." : "", vmname != NULL ? vmname : "",
+			read_only ? ".ro.sock" : ".sock");
+}
+
+static bool is_name(const char *vmname)
+{
+	return vmname == NULL || strchr(vmname, '/') == NULL;
+}
+
+static int set_address(struct sockaddr_un *address, const char *vmname, bool read_only)
+{
+	int len = format_path(address->sun_path, sizeof(address->sun_path), vmname,
+			      read_only);
 
 	address->sun_family = AF_UNIX;
 	return len < 0 || (size_t)len >= sizeof(address->sun_path) ? -ENAMETOOLONG : 0;
 }
 
-static int set_addresses(struct qdb_handle *h, const char *vmname)
+int connection_set_addresses(struct endpoint *e, const char *vmname)
 {
 	int result;
 
-	if (vmname != NULL && strchr(vmname, '/') != NULL)
+	if (!is_name(vmname))
 		return -EINVAL;
-	result = set_address(&h->read_write, vmname, ".sock");
-	return result < 0 ? result : set_address(&h->read_only, vmname, ".ro.sock");
+	result = set_address(&e->read_write, vmname, false);
+	return result < 0 ? result : set_address(&e->read_only, vmname, true);
 }
 
 int64_t clock_ms(void)
@@ -118,13 +129,19 @@ static int take_number(int old, int fd)
 	return result;
 }
 
+int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only)
+{
+	int fd = connect_to(&e->read_write, deadline);
+
+	*is_read_only = fd < 0 && fd != -ETIMEDOUT;
+	return *is_read_only ? connect_to(&e->read_only, deadline) : fd;
+}
+
 int connection_open(struct qdb_handle *h)
 {
-	int fd = connect_to(&h->read_write, h->deadline);
-	bool is_read_only = fd < 0 && fd != -ETIMEDOUT;
+	bool is_read_only;
+	int fd = connection_to(&h->endpoint, h->deadline, &is_read_only);
 
-	if (is_read_only)
-		fd = connect_to(&h->read_only, h->deadline);
 	if (fd >= 0 && h->lost)
 		fd = take_number(h->fd, fd);
 	if (fd < 0)
@@ -261,7 +278,7 @@ qdb_handle_t qdb_open(const char *vmname)
 	h->fd = -1;
 	TAILQ_INIT(&h->watches);
 	events_init(&h->events);
-	result = set_addresses(h, vmname);
+	result = connection_set_addresses(&h->endpoint, vmname);
 	if (result == 0)
 		result = connection_open(h);
 	if (result == 0)
@@ -284,4 +301,33 @@ void qdb_close(qdb_handle_t h)
 		free(watch);
 	}
 	free(h);
+}
+
+int qdb_is_read_only(qdb_handle_t h)
+{
+	if (h != NULL)
+		return h->is_read_only;
+	errno = EINVAL;
+	return -1;
+}
+
+const char *qdb_socket_path(qdb_handle_t h)
+{
+	if (h == NULL) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return h->is_read_only ? h->endpoint.read_only.sun_path
+			       : h->endpoint.read_write.sun_path;
+}
+
+int qdb_find_socket(const char *vmname, int read_only, char *path, unsigned int size)
+{
+	int len = is_name(vmname) && (path != NULL || size == 0)
+			  ? format_path(path, size, vmname, read_only != 0)
+			  : -1;
+
+	if (len < 0)
+		errno = EINVAL;
+	return len;
 }

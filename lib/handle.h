@@ -51,9 +51,14 @@ struct watch {
 	char path[QDB_MAX_PATH];
 };
 
-struct qdb_handle {
+/* The two sockets of a daemon. */
+struct endpoint {
 	struct sockaddr_un read_write;
 	struct sockaddr_un read_only;
+};
+
+struct qdb_handle {
+	struct endpoint endpoint;
 	int fd;            /* -1: none; whatever needs a connection makes one */
 	bool is_read_only; /* fd is one of the read-only socket */
 	bool is_shared;    /* the program got the number of the latest fd to poll */
@@ -78,8 +83,14 @@ struct reply {
 /* Milliseconds of a clock that only goes on. */
 int64_t clock_ms(void);
 
+/* 0, -EINVAL for what is no name, or -ENAMETOOLONG. */
+int connection_set_addresses(struct endpoint *e, const char *vmname);
+
+/* A connection, or a negative errno: that of the second socket if both fail. */
+int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only);
+
 /*
- * As connect(): -errno of the second socket if both fail. A descriptor that is lost is
+ * As connection_to(), for a handle. A descriptor that is lost is
  * replaced under its number, and kept as it is if there is no other.
  */
 int connection_open(struct qdb_handle *h);

@@ -91,6 +91,27 @@ qdb_handle_t qdb_open(QDB_CONST char *vmname);
  */
 int qdb_set_timeout(qdb_handle_t h, int milliseconds);
 
+/*
+ * Returns 1 if the latest connection is one to the read-only socket, on which writes and
+ * removals are refused, 0 if not, or -1 for a NULL handle.
+ */
+int qdb_is_read_only(qdb_handle_t h);
+
+/*
+ * Returns the path of the socket that the latest connection is one to, valid until the
+ * handle is closed; it changes when the handle reconnects to the other socket. NULL for a
+ * NULL handle.
+ */
+const char *qdb_socket_path(qdb_handle_t h);
+
+/*
+ * Writes to `path`, which has `size` bytes, where qdb_open() looks for the socket of
+ * `vmname`, the read-only one if `read_only` is not 0, whether or not it exists. Returns
+ * the path's length as snprintf() does: it was cut if that is not less than `size`. -1
+ * with EINVAL if `vmname` contains a '/'.
+ */
+int qdb_find_socket(const char *vmname, int read_only, char *path, unsigned int size);
+
 /* Ends the connection and frees everything that belongs to it. NULL is ignored. */
 void qdb_close(qdb_handle_t h);
 

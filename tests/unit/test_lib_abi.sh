@@ -36,3 +36,45 @@ if LD_LIBRARY_PATH="$dir/old" "$dir/program"; then
 	exit 1
 fi
 LD_LIBRARY_PATH=lib/.libs LD_BIND_NOW=1 "$dir/program"
+
+# Sources written for the deployed header, whose strings are not const: calls compile as
+# they are, pointers to functions with the old prototypes asked for. Nothing warns.
+cat >"$dir/calls.c" <<'EOF'
+#include <qubesdb-client.h>
+int calls(qdb_handle_t h, char *path, char *value, unsigned len);
+int calls(qdb_handle_t h, char *path, char *value, unsigned len)
+{
+	unsigned n, *lens;
+	char *v = qdb_read(h, path, &len), **l = qdb_list(h, path, &n), **m = qdb_multiread(h, path, &lens, &n);
+	return qdb_write(h, path, value, len) && qdb_rm(h, path) && qdb_watch(h, path) && qdb_unwatch(h, path) &&
+	       qdb_read_watch(h) && qdb_watch_fd(h) && qdb_open(path) && v && l && m;
+}
+EOF
+cat >"$dir/literals.c" <<'EOF'
+#include <qubesdb-client.h>
+int literals(qdb_handle_t h, const char *path);
+int literals(qdb_handle_t h, const char *path)
+{
+	return qdb_write(h, path, "value", 5) && qdb_read(h, "/path", 0) && qdb_open("vm");
+}
+EOF
+cat >"$dir/pointers.c" <<'EOF'
+#define QDB_DEPLOYED_PROTOTYPES
+#include <qubesdb-client.h>
+char *(*read_pointer)(qdb_handle_t, char *, unsigned int *) = qdb_read;
+int (*rm_pointer)(qdb_handle_t, char *) = qdb_rm;
+int (*write_pointer)(qdb_handle_t, char *, char *, unsigned int) = qdb_write;
+qdb_handle_t (*open_pointer)(char *) = qdb_open;
+EOF
+strict="-Wall -Wextra -Wwrite-strings -Wcast-qual -pedantic -Werror -fsyntax-only -I$top/lib"
+for source in calls literals pointers; do
+	for standard in gnu89 c99 c17; do
+		$(variable CC) -std=$standard $strict "$dir/$source.c"
+	done
+	! command -v g++ >/dev/null || g++ $strict -x c++ "$dir/$source.c"
+done
+sed -i /QDB_DEPLOYED_PROTOTYPES/d "$dir/pointers.c"
+if $(variable CC) $strict "$dir/pointers.c" 2>/dev/null; then
+	echo "the prototypes are not const-correct"
+	exit 1
+fi

@@ -115,6 +115,53 @@ START_TEST(open_takes_an_empty_directory_for_the_default)
 }
 END_TEST
 
+START_TEST(a_handle_tells_which_socket_it_has)
+{
+	char expected[128], path[128];
+	int read_only = fake_listen("qubesdb.vm-1.ro.sock"), read_write;
+
+	fake_handle = qdb_open("vm-1");
+	ck_assert_int_eq(qdb_is_read_only(fake_handle), 1);
+	snprintf(expected, sizeof(expected), "%s/qubesdb.vm-1.ro.sock", fake_dir);
+	ck_assert_str_eq(qdb_socket_path(fake_handle), expected);
+	ck_assert_int_eq(qdb_find_socket("vm-1", 1, path, sizeof(path)),
+			 (int)strlen(expected));
+	ck_assert_str_eq(path, expected);
+
+	read_write = fake_listen("qubesdb.vm-1.sock");
+	close(read_only);
+	qdb_close(fake_handle);
+	fake_handle = qdb_open("vm-1");
+	ck_assert_int_eq(qdb_is_read_only(fake_handle), 0);
+	snprintf(expected, sizeof(expected), "%s/qubesdb.vm-1.sock", fake_dir);
+	ck_assert_str_eq(qdb_socket_path(fake_handle), expected);
+	close(read_write);
+}
+END_TEST
+
+START_TEST(sockets_are_found_without_a_connection)
+{
+	char expected[128], path[128];
+	int len = snprintf(expected, sizeof(expected), "%s/qubesdb.sock", fake_dir);
+
+	ck_assert_int_eq(qdb_find_socket(NULL, 0, path, sizeof(path)), len);
+	ck_assert_str_eq(path, expected);
+	ck_assert_int_eq(qdb_find_socket(NULL, 0, NULL, 0), len);
+	ck_assert_int_eq(qdb_find_socket(NULL, 0, path, 5), len);
+	ck_assert_mem_eq(path, expected, 4);
+	ck_assert_int_eq(path[4], '\0');
+	errno = 0;
+	ck_assert_int_eq(qdb_find_socket("a/b", 0, path, sizeof(path)), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	errno = 0;
+	ck_assert_int_eq(qdb_is_read_only(NULL), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	errno = 0;
+	ck_assert_ptr_null(qdb_socket_path(NULL));
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
 START_TEST(descriptor_is_close_on_exec)
 {
 	ck_assert(fcntl(qdb_watch_fd(fake_handle), F_GETFD) & FD_CLOEXEC);
@@ -448,6 +495,8 @@ int main(void)
 	tcase_add_test(opening, open_fails_with_the_errno_of_the_read_only_socket);
 	tcase_add_test(opening, open_refuses_names_that_are_no_names);
 	tcase_add_test(opening, open_takes_an_empty_directory_for_the_default);
+	tcase_add_test(opening, a_handle_tells_which_socket_it_has);
+	tcase_add_test(opening, sockets_are_found_without_a_connection);
 	tcase_add_checked_fixture(tcase, fake_setup, fake_teardown);
 	tcase_add_test(tcase, descriptor_is_close_on_exec);
 	tcase_add_test(tcase, read_gives_value_and_length);
