@@ -80,19 +80,22 @@ static int ms_until(int64_t limit)
 /* A daemon with a full backlog keeps connect() waiting. */
 static void limit_connect(int fd, int64_t deadline)
 {
-	int ms = deadline == 0 ? 0 : ms_until(deadline);
-	struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+	struct timeval limit = {.tv_usec = 1};
+	int ms;
 
-	if (deadline == 0)
+	if (deadline == 0 || deadline == DEADLINE_NOW)
 		return;
-	if (ms == 0)
-		limit.tv_usec = 1;
+	ms = ms_until(deadline);
+	if (ms > 0)
+		limit = (struct timeval){.tv_sec = ms / 1000,
+					 .tv_usec = ms % 1000 * 1000};
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
 static int connect_once(const struct sockaddr_un *address, int64_t deadline)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const int flags = deadline == DEADLINE_NOW ? SOCK_NONBLOCK : 0;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	int result;
 
 	if (fd < 0)
@@ -196,6 +199,26 @@ int connection_send(struct qdb_handle *h, const uint8_t *bytes, size_t len)
 		}
 	}
 	return len == 0 ? 0 : result;
+}
+
+int connection_send_some(struct qdb_handle *h, const uint8_t *bytes, size_t len,
+			 size_t *sent, bool *readable)
+{
+	struct pollfd poll_fd = {.fd = h->fd, .events = POLLIN | POLLOUT};
+	ssize_t n = send(h->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	int ready;
+
+	*readable = false;
+	*sent = n > 0 ? (size_t)n : 0;
+	if (n >= 0 || errno == EINTR)
+		return 0;
+	if (errno != EAGAIN)
+		return socket_error();
+	ready = poll(&poll_fd, 1, h->deadline != 0 ? ms_until(h->deadline) : -1);
+	if (ready == 0)
+		return -ETIMEDOUT;
+	*readable = ready > 0 && (poll_fd.revents & POLLIN);
+	return ready > 0 || errno == EINTR ? 0 : -errno;
 }
 
 /* One message on its way in. Times are those of clock_ms(), 0: none. */

@@ -6,6 +6,7 @@
  *   connection.c  bytes: connect, send one message, receive one message
  *   request.c     a request and its answer, with events put aside; read, write, rm
  *   list.c        answers of many messages: list, multiread
+ *   write-many.c  a request of many entries
  *   watch.c       registrations, which outlive the connection, and their events
  *
  * with one call back: a request that finds no connection makes one, and for that has the
@@ -86,6 +87,9 @@ int64_t clock_ms(void);
 /* 0, -EINVAL for what is no name, or -ENAMETOOLONG. */
 int connection_set_addresses(struct endpoint *e, const char *vmname);
 
+/* The deadline of who does not wait at all. */
+#define DEADLINE_NOW INT64_MIN
+
 /* A connection, or a negative errno: that of the second socket if both fail. */
 int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only);
 
@@ -95,6 +99,10 @@ int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only
  */
 int connection_open(struct qdb_handle *h);
 void connection_close(struct qdb_handle *h);
+
+/* Sends as much as there is room for, and waits for some room or something to receive. */
+int connection_send_some(struct qdb_handle *h, const uint8_t *bytes, size_t len,
+			 size_t *sent, bool *readable);
 
 /* All of it, or a negative errno: -EPIPE if the daemon is gone. */
 int connection_send(struct qdb_handle *h, const uint8_t *bytes, size_t len);
@@ -115,8 +123,10 @@ int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited a
 
 /* request.c */
 
-/* A set of types, as the answers that a request may get. */
-#define ANSWER(type) (1u << (type))
+/* Whether a message of type `answer` may be one to a request of that type. */
+bool request_takes(enum qdb_msg request, enum qdb_msg answer);
+
+bool path_is_sendable(const char *path);
 
 /* Whether `path` may be sent: 0, REFUSED or -EINVAL. */
 int request_check(const struct qdb_handle *h, const char *path);
@@ -140,10 +150,11 @@ bool request_again(struct qdb_handle *h, int result);
 
 struct request {
 	enum qdb_msg type;
-	unsigned answers; /* the types that may answer it, of ANSWER() */
 	const char *path;
 	const char *value;
 	size_t value_len;
+	const uint8_t *message; /* the request as it is sent, if not NULL */
+	size_t size;
 };
 
 /*
@@ -152,8 +163,8 @@ struct request {
  */
 int request_once(struct qdb_handle *h, const struct request *r, struct reply *reply);
 
-/* Waits for a further message of the answer. */
-int request_next(struct qdb_handle *h, unsigned answers, struct reply *reply);
+/* Waits for a further message of the answer to a request of that type. */
+int request_next(struct qdb_handle *h, enum qdb_msg type, struct reply *reply);
 
 /* request_once() as a whole command: begun, and done again where that is called for. */
 int request(struct qdb_handle *h, const struct request *r, struct reply *reply);
@@ -167,10 +178,25 @@ void set_errno(int result);
 /* A malloc'd copy of `len` bytes, with a NUL after them, or NULL. */
 char *duplicate(const char *bytes, size_t len);
 
+/* write-many.c */
+
+/*
+ * Builds a CMD_WRITE_MANY, which the caller frees: 0, REFUSED, -EINVAL, -E2BIG or
+ * -ENOMEM.
+ */
+int write_many_message(const struct qdb_entry *entries, unsigned count, uint8_t **message,
+		       size_t *size);
+
+/* What a RESP_ERROR to it means: REFUSED or -ENOTSUP. */
+int write_many_refusal(const struct message *m);
+
 /* watch.c */
 
 /* Registers all watches on a new connection and queues an event for each of them. */
 int watches_restore(struct qdb_handle *h);
+
+/* Whether a watch on `watch` is one on `path` too. */
+bool watch_covers(const char *watch, const char *path);
 
 /* Queues an event that came while an answer was awaited. */
 int watches_queue_event(struct qdb_handle *h, const char *path);

@@ -94,7 +94,7 @@ static int collect_once(struct qdb_handle *h, struct entries *e, const struct re
 			return 0;
 		result = take_entry(e, r->path, &reply.message);
 		if (result == 0)
-			result = request_next(h, r->answers, &reply);
+			result = request_next(h, r->type, &reply);
 	}
 	connection_close(h);
 	return result;
@@ -141,7 +141,6 @@ char **qdb_list(qdb_handle_t h, const char *path, unsigned int *list_len)
 {
 	const struct request r = {
 		.type = QDB_CMD_LIST,
-		.answers = ANSWER(QDB_RESP_LIST) | ANSWER(QDB_RESP_ERROR),
 		.path = path,
 	};
 	struct entries e = {.width = 1};
@@ -159,7 +158,6 @@ char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len
 {
 	const struct request r = {
 		.type = QDB_CMD_MULTIREAD,
-		.answers = ANSWER(QDB_RESP_MULTIREAD),
 		.path = path,
 	};
 	struct entries e = {.width = 2};

@@ -146,6 +146,21 @@ char **qdb_multiread(qdb_handle_t h, QDB_CONST char *path, unsigned int **values
 int qdb_write(qdb_handle_t h, QDB_CONST char *path, QDB_CONST char *value,
 	      unsigned int value_len);
 
+struct qdb_entry {
+	const char *path;
+	const char *value;      /* may be NULL if value_len is 0 */
+	unsigned int value_len; /* in bytes */
+};
+
+/*
+ * Sets all these entries or none, in one request and in this order: no reader and no
+ * watcher of the same daemon sees some of them without the others. The other end of the
+ * link gets them one by one. Returns 1, or 0 on failure: with E2BIG if paths and values
+ * have more than 262144 bytes, counting a NUL after each, with ENOTSUP if the daemon does
+ * not know this request, as deployed ones do not, or as qdb_write().
+ */
+int qdb_write_many(qdb_handle_t h, const struct qdb_entry *entries, unsigned int count);
+
 /*
  * Removes the entry `path`, or all entries below it if it ends in '/'. Returns 1, also if
  * there was nothing to remove, or 0 on failure.

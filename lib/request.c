@@ -18,6 +18,29 @@
 
 #include "lib/handle.h"
 
+#define ANSWER(type) (1u << (type))
+#define OK ANSWER(QDB_RESP_OK)
+#define NOENT ANSWER(QDB_RESP_ERROR_NOENT)
+#define ERROR ANSWER(QDB_RESP_ERROR)
+
+static const unsigned answers[] = {
+	/* clang-format off */
+	[QDB_CMD_READ]       = ANSWER(QDB_RESP_READ) | NOENT | ERROR,
+	[QDB_CMD_WRITE]      = OK | ERROR,
+	[QDB_CMD_MULTIREAD]  = ANSWER(QDB_RESP_MULTIREAD),
+	[QDB_CMD_LIST]       = ANSWER(QDB_RESP_LIST) | ERROR,
+	[QDB_CMD_RM]         = OK | NOENT | ERROR,
+	[QDB_CMD_WATCH]      = OK | ERROR,
+	[QDB_CMD_UNWATCH]    = OK | NOENT | ERROR,
+	[QDB_CMD_WRITE_MANY] = OK | ERROR,
+	/* clang-format on */
+};
+
+bool request_takes(enum qdb_msg request, enum qdb_msg answer)
+{
+	return answers[request] & ANSWER(answer);
+}
+
 void set_errno(int result)
 {
 	if (result == UNREACHABLE)
@@ -37,13 +60,16 @@ char *duplicate(const char *bytes, size_t len)
 	return copy;
 }
 
+bool path_is_sendable(const char *path)
+{
+	return path[0] == '/' && strnlen(path, QDB_MAX_PATH) < QDB_MAX_PATH;
+}
+
 int request_check(const struct qdb_handle *h, const char *path)
 {
 	if (h == NULL || path == NULL)
 		return -EINVAL;
-	if (path[0] != '/' || strnlen(path, QDB_MAX_PATH) == QDB_MAX_PATH)
-		return REFUSED;
-	return 0;
+	return path_is_sendable(path) ? 0 : REFUSED;
 }
 
 void request_set_deadline(struct qdb_handle *h)
@@ -80,39 +106,75 @@ int request_connect(struct qdb_handle *h)
 	return result;
 }
 
+/* Takes one message and queues it if it is an event. */
+static int receive_message(struct qdb_handle *h, enum awaited awaited,
+			   struct reply *reply)
+{
+	int result = connection_receive(h, reply, awaited);
+
+	if (result < 0)
+		return result;
+	h->answered += sizeof(reply->header) + reply->message.data_len;
+	if (h->answered > ANSWER_MAX)
+		return -EPROTO;
+	if (reply->message.type != QDB_RESP_WATCH)
+		return 0;
+	return watches_queue_event(h, reply->message.path);
+}
+
+/*
+ * A message that is longer than what a socket holds. A daemon may have no room for events
+ * and read no request before it has some again, so they are taken meanwhile.
+ */
+static int send_long(struct qdb_handle *h, const uint8_t *bytes, size_t len)
+{
+	struct reply reply;
+	int result = 0;
+
+	while (result == 0 && len > 0) {
+		bool readable;
+		size_t sent;
+
+		result = connection_send_some(h, bytes, len, &sent, &readable);
+		bytes += sent;
+		len -= sent;
+		if (result != 0 || !readable)
+			continue;
+		result = receive_message(h, AWAITED_REST, &reply);
+		if (result == 0 && reply.message.type != QDB_RESP_WATCH)
+			result = -EPROTO;
+	}
+	return result;
+}
+
 static int send_request(struct qdb_handle *h, const struct request *r)
 {
 	uint8_t message[MESSAGE_MAX_SIZE];
-	size_t size = message_encode(message, r->type, r->path, strlen(r->path), r->value,
-				     r->value_len);
+	size_t size;
 
+	if (r->message != NULL)
+		return send_long(h, r->message, r->size);
+	size = message_encode(message, r->type, r->path, strlen(r->path), r->value,
+			      r->value_len);
 	return connection_send(h, message, size);
 }
 
-static int receive_answer(struct qdb_handle *h, enum awaited awaited, unsigned answers,
+static int receive_answer(struct qdb_handle *h, enum awaited awaited, enum qdb_msg type,
 			  struct reply *reply)
 {
 	int result;
 
-	for (;;) {
-		result = connection_receive(h, reply, awaited);
-		if (result < 0)
-			return result;
-		h->answered += sizeof(reply->header) + reply->message.data_len;
-		if (h->answered > ANSWER_MAX)
-			return -EPROTO;
-		if (reply->message.type != QDB_RESP_WATCH)
-			break;
-		result = watches_queue_event(h, reply->message.path);
-		if (result < 0)
-			return result;
-	}
-	return answers & ANSWER(reply->message.type) ? 0 : -EPROTO;
+	do {
+		result = receive_message(h, awaited, reply);
+	} while (result == 0 && reply->message.type == QDB_RESP_WATCH);
+	if (result == 0 && !request_takes(type, reply->message.type))
+		result = -EPROTO;
+	return result;
 }
 
-int request_next(struct qdb_handle *h, unsigned answers, struct reply *reply)
+int request_next(struct qdb_handle *h, enum qdb_msg type, struct reply *reply)
 {
-	int result = receive_answer(h, AWAITED_REST, answers, reply);
+	int result = receive_answer(h, AWAITED_REST, type, reply);
 
 	if (result < 0)
 		connection_close(h);
@@ -126,7 +188,7 @@ int request_once(struct qdb_handle *h, const struct request *r, struct reply *re
 	if (result == 0)
 		result = send_request(h, r);
 	if (result == 0)
-		result = receive_answer(h, AWAITED_ANSWER, r->answers, reply);
+		result = receive_answer(h, AWAITED_ANSWER, r->type, reply);
 	if (result < 0)
 		connection_close(h);
 	return result;
@@ -152,8 +214,6 @@ static int read_entry(struct qdb_handle *h, const char *path, struct reply *repl
 {
 	const struct request r = {
 		.type = QDB_CMD_READ,
-		.answers = ANSWER(QDB_RESP_READ) | ANSWER(QDB_RESP_ERROR_NOENT) |
-			   ANSWER(QDB_RESP_ERROR),
 		.path = path,
 	};
 	int result = request_check(h, path);
@@ -211,7 +271,6 @@ int qdb_write(qdb_handle_t h, const char *path, const char *value, unsigned int 
 {
 	const struct request r = {
 		.type = QDB_CMD_WRITE,
-		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR),
 		.path = path,
 		.value = value,
 		.value_len = value_len,
@@ -227,8 +286,6 @@ int qdb_rm(qdb_handle_t h, const char *path)
 {
 	const struct request r = {
 		.type = QDB_CMD_RM,
-		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR_NOENT) |
-			   ANSWER(QDB_RESP_ERROR),
 		.path = path,
 	};
 	int result = write_entry(h, &r);

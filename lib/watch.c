@@ -18,7 +18,6 @@ static struct request watch_request(const char *path)
 {
 	return (struct request){
 		.type = QDB_CMD_WATCH,
-		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR),
 		.path = path,
 	};
 }
@@ -85,7 +84,7 @@ int watches_restore(struct qdb_handle *h)
 	return 0;
 }
 
-static bool watch_covers(const char *watch, const char *path)
+bool watch_covers(const char *watch, const char *path)
 {
 	size_t len = strlen(watch);
 
@@ -179,8 +178,6 @@ int qdb_unwatch(qdb_handle_t h, const char *path)
 {
 	const struct request r = {
 		.type = QDB_CMD_UNWATCH,
-		.answers = ANSWER(QDB_RESP_OK) | ANSWER(QDB_RESP_ERROR_NOENT) |
-			   ANSWER(QDB_RESP_ERROR),
 		.path = path,
 	};
 	struct reply reply;

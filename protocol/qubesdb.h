@@ -20,6 +20,9 @@
 /* The longest value in bytes. Deployed daemons refuse 3072 and more. */
 #define QDB_MAX_DATA 3071
 
+/* The longest data in bytes of QDB_CMD_WRITE_MANY. */
+#define QDB_MAX_MANY 262144
+
 enum qdb_msg {
 	QDB_CMD_READ = 0,
 	QDB_CMD_WRITE = 1,
@@ -35,6 +38,13 @@ enum qdb_msg {
 	QDB_RESP_MULTIREAD = 11,
 	QDB_RESP_LIST = 12,
 	QDB_RESP_WATCH = 13,
+	/*
+	 * Local, from a client: entries as path, NUL, value, NUL, for each, to be written
+	 * all or none. The path is empty. RESP_OK, or RESP_ERROR with the path of the
+	 * entry that is refused, or "/" if it is not due to one. A daemon that does not
+	 * know this request answers RESP_ERROR with the empty path.
+	 */
+	QDB_CMD_WRITE_MANY = 64,
 };
 
 struct qdb_hdr {

@@ -15,7 +15,7 @@ trap 'rm -rf "$dir"' EXIT
 soname=$(readelf -dW "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
 [ "$soname" = libqubesdb.so ] || { echo "SONAME is $soname"; exit 1; }
 
-sed -n 's/^[a-z].*[ *]\(qdb_[a-z_]*\)(.*/\1/p' "$top/lib/qubesdb-client.h" | sort >"$dir/declared"
+sed -n 's/^[a-z].*[ *]\(qdb_[a-z_]*\)(.*/\1/p' "$top"/lib/qubesdb-*.h | sort >"$dir/declared"
 nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' | sed 's/@.*//' | sort >"$dir/defined"
 diff "$dir/declared" "$dir/defined" || { echo "the header and the library differ"; exit 1; }
 [ "$(wc -l <"$dir/declared")" -ge 12 ] || { echo "functions were removed"; exit 1; }
