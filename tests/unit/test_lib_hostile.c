@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/qubesdb-async.h"
 #include "test_lib_fake.h"
 
 int __real_poll(struct pollfd *fds, nfds_t n, int timeout);
@@ -333,6 +334,33 @@ START_TEST(a_multiread_without_end)
 }
 END_TEST
 
+static void note_error(void *token, const struct qdb_result *result)
+{
+	*(int *)token = result->error;
+}
+
+START_TEST(a_list_without_end_for_an_event_loop)
+{
+	qdb_async_t async = qdb_async_open(NULL);
+	struct pollfd p = {.fd = qdb_async_fd(async), .events = POLLIN};
+	int error = 0;
+
+	fake_accept();
+	endless_type = QDB_RESP_LIST;
+	endless_path = "/a/same";
+	ck_assert_int_eq(qdb_async_list(async, "/a", note_error, &error), 1);
+	fake_start(send_without_end);
+	while (error == 0) {
+		ck_assert_int_eq(poll(&p, 1, -1), 1);
+		qdb_async_process(async);
+	}
+	fake_join();
+	ck_assert_int_eq(error, EPROTO);
+	ck_assert_uint_le(taken, 66 << 20);
+	qdb_async_close(async);
+}
+END_TEST
+
 START_TEST(events_without_end)
 {
 	gives_up(read_a, QDB_RESP_WATCH, "/a/same", 0);
@@ -412,6 +440,7 @@ int main(void)
 	tcase_add_test(tcase, the_limit_is_for_connecting);
 	tcase_add_test(tcase, a_list_without_end);
 	tcase_add_test(tcase, a_multiread_without_end);
+	tcase_add_test(tcase, a_list_without_end_for_an_event_loop);
 	tcase_add_test(tcase, events_without_end);
 	tcase_add_test(tcase, events_of_any_number_of_paths);
 	return fake_run("lib hostile", (TCase *[]){opening, tcase, NULL});

@@ -5,11 +5,13 @@
  * when made once more; leaks are for the sanitizer to find.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/qubesdb-async.h"
 #include "test_lib_fake.h"
 
 void *__real_malloc(size_t size);
@@ -94,6 +96,14 @@ static void answer_request(const struct qdb_hdr *request)
 	}
 }
 
+static void skip_data(size_t len)
+{
+	char data[QDB_MAX_DATA];
+
+	if (len > 0)
+		recv(fake_peer, data, len, MSG_WAITALL);
+}
+
 /* Serves one connection after the other, until the listener is shut down. */
 static void serve(void)
 {
@@ -101,8 +111,10 @@ static void serve(void)
 
 	while ((fake_peer = accept(fake_listener, NULL, NULL)) >= 0) {
 		while (recv(fake_peer, &request, sizeof(request), MSG_WAITALL) ==
-		       sizeof(request))
+		       sizeof(request)) {
+			skip_data(request.data_len);
 			answer_request(&request);
+		}
 		fake_hang_up();
 	}
 }
@@ -181,6 +193,15 @@ static bool do_multiread(void)
 	return true;
 }
 
+static bool do_write_many(void)
+{
+	const struct qdb_entry entries[] = {{"/a", "1", 1}, {"/b", "2", 1}};
+	int result;
+
+	IN_LIBRARY(result = qdb_write_many(fake_handle, entries, 2));
+	return result == 1;
+}
+
 static bool do_reconnect(void)
 {
 	int fd;
@@ -201,7 +222,7 @@ static bool (*const steps[])(void) = {
 	do_open,      do_watch,      do_read,      do_read_watch,
 	do_list,      do_read,       do_multiread, do_lose_connection,
 	do_reconnect, do_read_watch, do_read,      do_read_watch,
-	do_multiread,
+	do_multiread, do_write_many,
 };
 
 static void run_step(bool (*step)(void))
@@ -241,6 +262,147 @@ START_TEST(any_allocation_may_fail)
 }
 END_TEST
 
+/* ---- the asynchronous interface ---- */
+
+static qdb_async_t async;
+static int completed, events;
+
+static void on_done(void *token, const struct qdb_result *result)
+{
+	*(int *)token = result->error;
+	completed++;
+}
+
+static void on_event(void *token, const char *path)
+{
+	(void)token, (void)path;
+	events++;
+}
+
+static bool do_async_open(void)
+{
+	IN_LIBRARY(async = qdb_async_open(NULL));
+	return async != NULL;
+}
+
+/* Whether a request that was started, or not, came to a good end. */
+static bool completes(int started, const int *error)
+{
+	struct pollfd p = {.fd = qdb_async_fd(async), .events = POLLIN};
+
+	if (started == 0)
+		return false;
+	while (completed == 0) {
+		ck_assert_int_eq(poll(&p, 1, -1), 1);
+		IN_LIBRARY(qdb_async_process(async));
+	}
+	completed = 0;
+	errno = *error;
+	return *error == 0;
+}
+
+static bool do_async_watch(void)
+{
+	int error, started;
+
+	IN_LIBRARY(started = qdb_async_watch(async, "/a", on_event, on_done, &error));
+	return completes(started, &error);
+}
+
+static bool do_async_read(void)
+{
+	int error, started;
+
+	IN_LIBRARY(started = qdb_async_read(async, "/a", on_done, &error));
+	return completes(started, &error);
+}
+
+static bool do_async_list(void)
+{
+	int error, started;
+
+	IN_LIBRARY(started = qdb_async_list(async, "/a", on_done, &error));
+	return completes(started, &error);
+}
+
+static bool do_async_multiread(void)
+{
+	int error, started;
+
+	IN_LIBRARY(started = qdb_async_multiread(async, "/a", on_done, &error));
+	return completes(started, &error);
+}
+
+static bool do_async_write_many(void)
+{
+	const struct qdb_entry entries[] = {{"/a", "1", 1}, {"/b", "2", 1}};
+	int error, started;
+
+	IN_LIBRARY(started = qdb_async_write_many(async, entries, 2, on_done, &error));
+	return completes(started, &error);
+}
+
+static bool (*const async_steps[])(void) = {
+	do_async_open, do_async_watch,     do_async_read,
+	do_async_list, do_async_multiread, do_async_write_many,
+};
+
+static bool run_async_conversation(int allocations)
+{
+	has_failed = false;
+	budget = allocations;
+	for (size_t i = 0; i < sizeof(async_steps) / sizeof(async_steps[0]); i++)
+		run_step(async_steps[i]);
+	qdb_async_close(async);
+	async = NULL;
+	budget = -1;
+	return has_failed;
+}
+
+START_TEST(any_allocation_of_an_event_loop_may_fail)
+{
+	int n = 0;
+
+	fake_start(serve);
+	while (run_async_conversation(n))
+		n++;
+	ck_assert_int_gt(n, 2 * LISTED);
+	shutdown(fake_listener, SHUT_RDWR);
+	fake_join();
+}
+END_TEST
+
+/* The watch that could not be set again is set with the next attempt. */
+START_TEST(no_watch_is_lost_for_want_of_memory)
+{
+	struct pollfd p = {.events = POLLIN};
+
+	ck_assert(do_async_open());
+	fake_accept();
+	ck_assert_int_gt(qdb_async_watch(async, "/a", on_event, NULL, NULL), 0);
+	fake_expect(QDB_CMD_WATCH, "/a", NULL);
+	fake_send(QDB_RESP_OK, "/a", NULL);
+	ck_assert_int_eq(qdb_async_process(async), 1);
+	fake_hang_up();
+	budget = 0;
+	IN_LIBRARY(qdb_async_process(async));
+	ck_assert(has_failed);
+	budget = -1;
+	fake_accept();
+	fake_hang_up();
+
+	p.fd = qdb_async_fd(async);
+	ck_assert_int_eq(poll(&p, 1, -1), 1);
+	ck_assert_int_eq(qdb_async_process(async), 1);
+	fake_accept();
+	fake_expect(QDB_CMD_WATCH, "/a", NULL);
+	fake_send(QDB_RESP_OK, "/a", NULL);
+	ck_assert_int_eq(qdb_async_process(async), 1);
+	ck_assert_int_eq(events, 1);
+	qdb_async_close(async);
+}
+END_TEST
+
 /* Events go straight from the socket to the caller when nothing is queued. */
 START_TEST(an_event_is_not_lost_for_want_of_memory)
 {
@@ -265,5 +427,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, fake_setup_listener, fake_teardown);
 	tcase_add_test(tcase, any_allocation_may_fail);
 	tcase_add_test(tcase, an_event_is_not_lost_for_want_of_memory);
+	tcase_add_test(tcase, any_allocation_of_an_event_loop_may_fail);
+	tcase_add_test(tcase, no_watch_is_lost_for_want_of_memory);
 	return fake_run("lib memory", (TCase *[]){tcase, NULL});
 }
