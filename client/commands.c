@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "client/commands.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
+#define DEPLOYED false, 0, INT_MAX
+#define ADDED(min, max) true, min, max
+
 static const struct command commands[] = {
-	{"read", command_read, 'e',
+	{"read", command_read, "e", DEPLOYED,
 	 "[-fqrwx] [-d DOMAIN] [-e DEFAULT | --default=DEFAULT] PATH..."},
-	{"write", command_write, 0, "[-q] [-d DOMAIN] PATH VALUE [PATH VALUE]..."},
-	{"rm", command_rm, 0, "[-q] [-d DOMAIN] PATH..."},
-	{"list", command_list, 0, "[-fq] [-d DOMAIN] PATH"},
-	{"multiread", command_multiread, 0, "[-fqr] [-d DOMAIN] PATH..."},
-	{"watch", command_watch, 'n', "[-q] [-d DOMAIN] [-n NUMBER] PATH..."},
+	{"write", command_write, "", DEPLOYED,
+	 "[-q] [-d DOMAIN] PATH VALUE [PATH VALUE]..."},
+	{"rm", command_rm, "", DEPLOYED, "[-q] [-d DOMAIN] PATH..."},
+	{"list", command_list, "", DEPLOYED, "[-fq] [-d DOMAIN] PATH"},
+	{"multiread", command_multiread, "", DEPLOYED, "[-fqr] [-d DOMAIN] PATH..."},
+	{"watch", command_watch, "n", DEPLOYED, "[-q] [-d DOMAIN] [-n NUMBER] PATH..."},
+	{"dump", command_dump, "J", ADDED(0, 1), "[-q] [-d DOMAIN] [--json] [PREFIX]"},
+	{"restore", command_restore, "JX", ADDED(0, 1),
+	 "[-q] [-d DOMAIN] [--json] [--exact[=PREFIX]] [FILE]"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -37,4 +45,74 @@ void commands_print_usage(const struct command *command)
 		if (!command || command == &commands[i])
 			fprintf(stderr, "%s qubesdb-%s %s\n", lead, commands[i].name,
 				commands[i].usage);
+}
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * How many letters have to be put in, left out, exchanged or swapped with the next to
+ * make one name of the other. Three rows of the usual table are enough.
+ */
+static size_t distance(const char *typed, const char *name)
+{
+	size_t rows[3][32];
+	size_t *before_last = rows[0], *last = rows[1], *row = rows[2];
+	size_t width = strlen(name);
+
+	for (size_t j = 0; j <= width; j++)
+		last[j] = j;
+	for (size_t i = 1; i <= strlen(typed); i++) {
+		size_t *spare = before_last;
+
+		row[0] = i;
+		for (size_t j = 1; j <= width; j++) {
+			row[j] = last[j - 1] + (typed[i - 1] != name[j - 1]);
+			row[j] = least(row[j], least(last[j], row[j - 1]) + 1);
+			if (i > 1 && j > 1 && typed[i - 1] == name[j - 2] &&
+			    typed[i - 2] == name[j - 1])
+				row[j] = least(row[j], before_last[j - 2] + 1);
+		}
+		before_last = last;
+		last = row;
+		row = spare;
+	}
+	return last[width];
+}
+
+/* A name that is near enough to what was typed, or that it is the beginning of. */
+static const struct command *nearest(const char *typed)
+{
+	size_t len = strlen(typed);
+	size_t limit = len < 5 ? 1 : 2;
+	const struct command *found = NULL;
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		size_t needed = distance(typed, commands[i].name);
+		if (len > 1 && strncmp(commands[i].name, typed, len) == 0)
+			needed = 1;
+		if (needed > limit || needed >= len)
+			continue;
+		limit = needed - 1;
+		found = &commands[i];
+	}
+	return found;
+}
+
+void commands_suggest(const char *name)
+{
+	const struct command *found = command_find(name);
+
+	if (found) {
+		fprintf(stderr, "qubesdb-cmd: did you mean '-c %s', or qubesdb-%s?\n",
+			name, name);
+		return;
+	}
+	found = nearest(name);
+	fprintf(stderr, "qubesdb-cmd: there is no command '%s'", name);
+	if (found)
+		fprintf(stderr, "; did you mean '%s'?", found->name);
+	fputc('\n', stderr);
 }

@@ -12,11 +12,21 @@ int command_rm(qdb_handle_t h, const struct options *o);
 int command_list(qdb_handle_t h, const struct options *o);
 int command_multiread(qdb_handle_t h, const struct options *o);
 int command_watch(qdb_handle_t h, const struct options *o);
+int command_dump(qdb_handle_t h, const struct options *o);
+int command_restore(qdb_handle_t h, const struct options *o);
 
+/*
+ * The deployed commands keep every habit that scripts may count on: without arguments
+ * they print their usage and succeed, they count their arguments themselves, and -c is
+ * the only way to name them to qubesdb-cmd. Where `added` is set, qubesdb-cmd also takes
+ * the name as its first argument, and the number of arguments is checked beforehand.
+ */
 struct command {
 	const char *name;
 	int (*run)(qdb_handle_t h, const struct options *o);
-	char own_option; /* the letter that only this command takes, or NUL */
+	const char *own_options; /* letters of those that not every command takes */
+	bool added;
+	int min_args, max_args;
 	const char *usage;
 };
 
@@ -25,5 +35,8 @@ const struct command *command_find(const char *name);
 
 /* Prints the usage of one command, or of all for NULL, on standard error. */
 void commands_print_usage(const struct command *command);
+
+/* Says on standard error that there is no such command, and which may be meant. */
+void commands_suggest(const char *name);
 
 #endif

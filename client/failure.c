@@ -10,12 +10,15 @@
 #include "client/failure.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "client/commands.h"
 
 #define PATH_CHARACTERS \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.:@-"
@@ -32,6 +35,8 @@ static const struct {
 	[ATTEMPT_LIST] = {"list", false, false},
 	[ATTEMPT_MULTIREAD] = {"multiread", false, false},
 	[ATTEMPT_WATCH] = {"watch", false, false},
+	[ATTEMPT_DUMP] = {"dump", false, false},
+	[ATTEMPT_RESTORE] = {"restore", false, false},
 };
 
 const char *failure_path_fault(enum attempt attempt, const char *path)
@@ -48,6 +53,15 @@ const char *failure_path_fault(enum attempt attempt, const char *path)
 		return "the path has a character other than a-z A-Z 0-9 _ / . : @ -";
 	if (attempts[attempt].needs_entry && path[len - 1] == '/')
 		return "the path ends in '/', so it names a directory";
+	return NULL;
+}
+
+const char *failure_value_fault(const char *value, size_t len)
+{
+	if (memchr(value, '\0', len))
+		return "the value contains a NUL byte";
+	if (len > 3071)
+		return "the value is longer than 3071 bytes";
 	return NULL;
 }
 
@@ -96,8 +110,8 @@ static const char *find_reason(const struct options *o, enum attempt attempt,
 		return strerror(error);
 	if (fault)
 		return fault;
-	if (value && strlen(value) > 3071)
-		return "the value is longer than 3071 bytes";
+	if (value && failure_value_fault(value, strlen(value)))
+		return failure_value_fault(value, strlen(value));
 	if (attempts[attempt].changes && is_read_only(o))
 		return "the connection is read-only";
 	return "refused by the daemon";
@@ -117,15 +131,33 @@ void failure_report(const struct options *o, enum attempt attempt, const char *p
 			find_reason(o, attempt, path, value, error));
 }
 
-void failure_report_connect(const struct options *o)
+const char *failure_domain(const struct options *o)
 {
-	if (!o->quiet)
-		fprintf(stderr, "Failed connect to %s daemon\n",
-			o->domain ? o->domain : "local");
+	return o->domain ? o->domain : "local";
 }
 
-void failure_report_arguments(const struct options *o, const char *sentence)
+void failure_report_connect(const struct options *o)
 {
-	if (!o->quiet)
-		fprintf(stderr, "%s\n", sentence);
+	int error = errno;
+
+	if (o->command && o->command->added)
+		failure_say(o, "Failed connect to %s daemon: %s%s", failure_domain(o),
+			    strerror(error),
+			    error == ENOENT || error == ECONNREFUSED
+				    ? "; does the VM run, and its qubesdb-daemon?"
+				    : "");
+	else
+		failure_say(o, "Failed connect to %s daemon", failure_domain(o));
+}
+
+void failure_say(const struct options *o, const char *format, ...)
+{
+	va_list list;
+
+	if (o->quiet)
+		return;
+	va_start(list, format);
+	vfprintf(stderr, format, list);
+	va_end(list);
+	fputc('\n', stderr);
 }

@@ -3,6 +3,7 @@
 #define QDB_CLIENT_FAILURE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "client/options.h"
 
@@ -14,6 +15,8 @@ enum attempt {
 	ATTEMPT_LIST,
 	ATTEMPT_MULTIREAD,
 	ATTEMPT_WATCH,
+	ATTEMPT_DUMP,
+	ATTEMPT_RESTORE,
 };
 
 /*
@@ -24,16 +27,23 @@ enum attempt {
 void failure_report(const struct options *o, enum attempt attempt, const char *path,
 		    const char *value);
 
-/* Prints that there is no connection, unless -q. */
+/* Prints that there is no connection, after qdb_open() failed with errno, unless -q. */
 void failure_report_connect(const struct options *o);
 
-/* Prints a sentence about the arguments, unless -q. */
-void failure_report_arguments(const struct options *o, const char *sentence);
+/* Prints a line of its own on standard error, unless -q. */
+void failure_say(const struct options *o, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /*
  * Returns what makes `path` unfit for the attempt whatever the daemon holds, in words, or
  * NULL if nothing does.
  */
 const char *failure_path_fault(enum attempt attempt, const char *path);
+
+/* The same for a value. */
+const char *failure_value_fault(const char *value, size_t len);
+
+/* The VM that the daemon serves, as messages name it. */
+const char *failure_domain(const struct options *o);
 
 #endif

@@ -12,7 +12,7 @@ int command_list(qdb_handle_t h, const struct options *o)
 	char **paths;
 
 	if (o->arg_count != 1) {
-		failure_report_arguments(o, "Failed to list: exactly one PATH is needed");
+		failure_say(o, "Failed to list: exactly one PATH is needed");
 		return 1;
 	}
 	paths = qdb_list(h, prefix, NULL);

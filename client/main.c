@@ -15,6 +15,8 @@ int main(int argc, char **argv)
 	result = options_parse(&o, argc, argv);
 	if (result != OPTIONS_RUN) {
 		commands_print_usage(o.command);
+		if (o.unknown)
+			commands_suggest(o.unknown);
 		return result == OPTIONS_USAGE ? 0 : 1;
 	}
 	h = qdb_open(o.domain);

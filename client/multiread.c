@@ -1,55 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * qubesdb-multiread. The protocol has no refusal for MULTIREAD, just an empty answer, so
- * a path that no entry can begin with is told from one without matches before asking.
- */
-#include <errno.h>
-#include <stdlib.h>
-
 #include "client/commands.h"
+#include "client/entries.h"
 #include "client/failure.h"
 #include "client/output.h"
 
-static char **get_entries(qdb_handle_t h, char *prefix, unsigned int **lens)
-{
-	if (failure_path_fault(ATTEMPT_MULTIREAD, prefix)) {
-		errno = 0;
-		return NULL;
-	}
-	return qdb_multiread(h, prefix, lens, NULL);
-}
-
-static bool show_entries(const struct options *o, char **entries, unsigned int *lens,
+static bool show_entries(const struct options *o, const struct entries *e,
 			 const char *prefix)
 {
-	bool shown = true;
-
-	for (unsigned int i = 0; entries[2 * i]; i++) {
-		char *path = entries[2 * i];
-		char *value = entries[2 * i + 1];
-		shown = shown &&
-			output_value(o, output_path(o, path, prefix), value, lens[i]);
-		free(path);
-		free(value);
-	}
-	free(entries);
-	free(lens);
-	return shown;
+	for (size_t i = 0; i < e->count; i++)
+		if (!output_value(o, output_path(o, e->list[i].path, prefix),
+				  e->list[i].value, (unsigned int)e->list[i].len))
+			return false;
+	return true;
 }
 
 int command_multiread(qdb_handle_t h, const struct options *o)
 {
+	bool shown = true;
 	int status = 0;
 
-	for (int i = 0; i < o->arg_count; i++) {
-		unsigned int *lens;
-		char **entries = get_entries(h, o->args[i], &lens);
-		if (!entries) {
+	for (int i = 0; i < o->arg_count && shown; i++) {
+		struct entries e = {0};
+		if (entries_load(&e, h, o->args[i])) {
+			shown = show_entries(o, &e, o->args[i]);
+		} else {
 			failure_report(o, ATTEMPT_MULTIREAD, o->args[i], NULL);
 			status = 1;
-		} else if (!show_entries(o, entries, lens, o->args[i])) {
-			return 1;
 		}
+		entries_free(&e);
 	}
-	return status;
+	return shown ? status : 1;
 }

@@ -5,28 +5,60 @@
  * Options and arguments may be mixed, so getopt is told (by the '-' in front of its
  * letters) to hand out both in the order in which they stand, whatever POSIXLY_CORRECT
  * says. That order matters: -c is taken only before the first argument, and an option
- * that belongs to one command only after that command is known. Arguments are collected
+ * that belongs to some commands only after the command is known. Arguments are collected
  * at the front of argv, where what stood there has been read already.
+ *
+ * Capitals stand for long options that have no letter.
  */
 #include "client/options.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/commands.h"
 
+/* Those that only commands with the letter among their own_options take. */
+static const char owned_letters[] = "enJX";
+static const char letters[] = "-c:d:e:fhn:qrwx";
+static const struct option long_options[] = {
+	{"default", required_argument, NULL, 'e'},
+	{"exact", optional_argument, NULL, 'X'},
+	{"help", no_argument, NULL, 'h'},
+	{"json", no_argument, NULL, 'J'},
+	{NULL, 0, NULL, 0},
+};
+
+static const struct {
+	int letter;
+	size_t offset;
+} flags[] = {
+	{'f', offsetof(struct options, full)},   {'q', offsetof(struct options, quiet)},
+	{'r', offsetof(struct options, raw)},    {'w', offsetof(struct options, wait)},
+	{'x', offsetof(struct options, remove)}, {'J', offsetof(struct options, json)},
+};
+
 struct parser {
 	struct options *o;
 	const char *program;
-	bool may_name_command; /* called as qubesdb-cmd, and no -c so far */
+	bool may_name_command; /* called as qubesdb-cmd, and no command so far */
 };
 
 static enum options_result misplaced(const struct parser *p, int letter)
 {
-	fprintf(stderr, "%s: option -%c is not allowed here\n", p->program, letter);
+	const struct option *named = long_options;
+
+	while (named->name && named->val != letter)
+		named++;
+	if (strchr(letters, letter))
+		fprintf(stderr, "%s: option -%c is not allowed here\n", p->program,
+			letter);
+	else
+		fprintf(stderr, "%s: option --%s is not allowed here\n", p->program,
+			named->name);
 	return OPTIONS_WRONG;
 }
 
@@ -36,6 +68,21 @@ static enum options_result take_command(struct parser *p, const char *name)
 		return misplaced(p, 'c');
 	p->may_name_command = false;
 	p->o->command = command_find(name);
+	p->o->unknown = p->o->command ? NULL : name;
+	return OPTIONS_RUN;
+}
+
+static enum options_result take_argument(struct parser *p, char *text)
+{
+	struct options *o = p->o;
+	const struct command *command = command_find(text);
+
+	if (p->may_name_command && o->arg_count == 0) {
+		if (command && command->added)
+			return take_command(p, text);
+		o->unknown = text;
+	}
+	o->args[o->arg_count++] = text;
 	return OPTIONS_RUN;
 }
 
@@ -51,52 +98,45 @@ static enum options_result take_events(struct parser *p, const char *text)
 	return OPTIONS_WRONG;
 }
 
-static bool belongs_to_command(const struct options *o, int letter)
+static enum options_result take_flag(struct options *o, int letter)
 {
-	return o->command && o->command->own_option == letter;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		if (flags[i].letter != letter)
+			continue;
+		*(bool *)((char *)o + flags[i].offset) = true;
+		return OPTIONS_RUN;
+	}
+	return OPTIONS_WRONG;
 }
 
 static enum options_result take(struct parser *p, int letter, char *value)
 {
+	static char everything[] = "";
 	struct options *o = p->o;
 
+	if (strchr(owned_letters, letter) &&
+	    !(o->command && strchr(o->command->own_options, letter)))
+		return misplaced(p, letter);
 	switch (letter) {
 	case 1:
-		o->args[o->arg_count++] = value;
-		return OPTIONS_RUN;
+		return take_argument(p, value);
 	case 'c':
 		return take_command(p, value);
 	case 'd':
 		o->domain = value;
 		return OPTIONS_RUN;
 	case 'e':
-		if (!belongs_to_command(o, letter))
-			return misplaced(p, letter);
 		o->default_value = value;
-		return OPTIONS_RUN;
-	case 'f':
-		o->full = true;
 		return OPTIONS_RUN;
 	case 'h':
 		return OPTIONS_USAGE;
 	case 'n':
-		if (!belongs_to_command(o, letter))
-			return misplaced(p, letter);
 		return take_events(p, value);
-	case 'q':
-		o->quiet = true;
-		return OPTIONS_RUN;
-	case 'r':
-		o->raw = true;
-		return OPTIONS_RUN;
-	case 'w':
-		o->wait = true;
-		return OPTIONS_RUN;
-	case 'x':
-		o->remove = true;
+	case 'X':
+		o->exact = value ? value : everything;
 		return OPTIONS_RUN;
 	default:
-		return OPTIONS_WRONG;
+		return take_flag(o, letter);
 	}
 }
 
@@ -110,11 +150,32 @@ static const char *command_part(const char *program)
 	return dash ? dash + 1 : base;
 }
 
+static void take_program(struct parser *p, const char *program)
+{
+	const char *name = command_part(program);
+
+	p->program = program;
+	p->may_name_command = strcmp(name, "cmd") == 0;
+	p->o->command = command_find(name);
+	if (!p->may_name_command && !p->o->command)
+		p->o->unknown = name;
+}
+
+static enum options_result check_arguments(const struct parser *p)
+{
+	const struct options *o = p->o;
+
+	if (!o->command)
+		return OPTIONS_USAGE;
+	if (o->arg_count >= o->command->min_args && o->arg_count <= o->command->max_args)
+		return OPTIONS_RUN;
+	fprintf(stderr, "%s: too %s arguments\n", p->program,
+		o->arg_count < o->command->min_args ? "few" : "many");
+	return OPTIONS_WRONG;
+}
+
 enum options_result options_parse(struct options *o, int argc, char **argv)
 {
-	static const char letters[] = "-c:d:e:fhn:qrwx";
-	static const struct option long_options[] = {
-		{"default", required_argument, NULL, 'e'}, {NULL, 0, NULL, 0}};
 	struct parser p = {.o = o};
 	int letter;
 
@@ -122,10 +183,8 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
 	if (argc < 1)
 		return OPTIONS_USAGE;
 	o->args = argv + 1;
-	p.program = argv[0];
-	p.may_name_command = strcmp(command_part(argv[0]), "cmd") == 0;
-	o->command = command_find(command_part(argv[0]));
-	if (argc < 2)
+	take_program(&p, argv[0]);
+	if (argc < 2 && !(o->command && o->command->added))
 		return OPTIONS_USAGE;
 
 	while ((letter = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
@@ -135,5 +194,5 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
 	}
 	while (optind < argc)
 		o->args[o->arg_count++] = argv[optind++];
-	return o->command ? OPTIONS_RUN : OPTIONS_USAGE;
+	return check_arguments(&p);
 }

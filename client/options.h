@@ -9,6 +9,7 @@ struct command;
 /* One invocation, as the command line asked for it. Points into argv. */
 struct options {
 	const struct command *command; /* NULL while, or when, it is not known */
+	const char *unknown;           /* what was given in place of a command, or NULL */
 	char *domain;                  /* -d: NULL means this VM's own daemon */
 	char *default_value;           /* -e: NULL means none */
 	long events;                   /* -n: negative means without end */
@@ -17,6 +18,8 @@ struct options {
 	bool raw;                      /* -r */
 	bool wait;                     /* -w */
 	bool remove;                   /* -x */
+	bool json;                     /* --json */
+	char *exact;                   /* --exact: what has to begin with this; or NULL */
 	char **args;
 	int arg_count;
 };

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/failure.h"
+
 void output_reserve_descriptors(void)
 {
 	int fd;
@@ -18,24 +20,31 @@ void output_reserve_descriptors(void)
 		close(fd);
 }
 
-static bool end_line(const struct options *o)
+bool output_finish(const struct options *o)
 {
-	putchar('\n');
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return true;
-	if (!o->quiet)
-		fprintf(stderr, "Failed to write output: %s\n", strerror(errno));
+	failure_say(o, "Failed to write output: %s", strerror(errno));
 	return false;
 }
 
-static void put_escaped(const char *value, unsigned int len)
+static bool end_line(const struct options *o)
 {
-	for (unsigned int i = 0; i < len; i++) {
-		unsigned char byte = (unsigned char)value[i];
-		if (byte >= 0x20 && byte <= 0x7f)
-			putchar(byte);
-		else
-			printf("\\x%02x", byte);
+	putchar('\n');
+	return output_finish(o);
+}
+
+void output_escaped(FILE *to, const char *bytes, size_t len, const char *special)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char byte = (unsigned char)bytes[i];
+		if (byte < 0x20 || byte > 0x7f) {
+			fprintf(to, "\\x%02x", byte);
+			continue;
+		}
+		if (strchr(special, byte))
+			fputc('\\', to);
+		fputc(byte, to);
 	}
 }
 
@@ -53,7 +62,7 @@ bool output_value(const struct options *o, const char *label, const char *value,
 	if (o->raw)
 		fwrite(value, 1, len, stdout);
 	else
-		put_escaped(value, len);
+		output_escaped(stdout, value, len, "");
 	return end_line(o);
 }
 

@@ -3,6 +3,7 @@
 #define QDB_CLIENT_OUTPUT_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "client/options.h"
 
@@ -20,6 +21,15 @@ bool output_line(const struct options *o, const char *text);
 /* Prints `label` and " = " in front, unless it is NULL; escapes the value without -r. */
 bool output_value(const struct options *o, const char *label, const char *value,
 		  unsigned int len);
+
+/* Hands on what was printed; returns false if that failed, and has said so then. */
+bool output_finish(const struct options *o);
+
+/*
+ * Writes bytes outside of 0x20 to 0x7f as \xNN, and those among `special` with a
+ * backslash in front.
+ */
+void output_escaped(FILE *to, const char *bytes, size_t len, const char *special);
 
 /* What of a found path is shown: all with -f, otherwise what follows `prefix`. */
 const char *output_path(const struct options *o, const char *path, const char *prefix);

@@ -14,7 +14,7 @@ int command_write(qdb_handle_t h, const struct options *o)
 	int status = 0;
 
 	if (o->arg_count % 2 != 0) {
-		failure_report_arguments(o, "Failed to write: each PATH needs a VALUE");
+		failure_say(o, "Failed to write: each PATH needs a VALUE");
 		return 1;
 	}
 	for (int i = 0; i < o->arg_count; i += 2) {

@@ -18,7 +18,8 @@ import unittest
 READ, WRITE, MULTIREAD, LIST, RM, WATCH, UNWATCH = range(7)
 OK, NOENT, ERROR, R_READ, R_MULTIREAD, R_LIST, R_WATCH = range(7, 14)
 HEADER = struct.Struct("=B64s3xI")
-COMMANDS = ["read", "write", "rm", "list", "multiread", "watch"]
+COMMANDS = ["read", "write", "rm", "list", "multiread", "watch"]  # the deployed ones
+ADDED = ["dump", "restore"]
 PATIENCE = 60  # seconds after which something that never happens is a failure
 NAME = "test"
 
@@ -99,8 +100,26 @@ class Daemon:
             sock.sendall(pack(kind, path, data))
             return receive(sock)
 
+    def fill(self, entries):
+        """Makes these the whole namespace."""
+        with connect(self.socket_path) as sock:
+            sock.sendall(pack(RM, b"/"))
+            receive(sock)
+            for path, value in entries.items():
+                sock.sendall(pack(WRITE, path, value))
+                assert receive(sock)[0] == OK, path
+
     def put(self, path, value=b""):
         assert self.ask(WRITE, path, value)[0] == OK, path
+
+    def entries(self):
+        """The whole namespace, by path."""
+        found = {}
+        with connect(self.socket_path) as sock:
+            sock.sendall(pack(MULTIREAD))
+            while (answer := receive(sock))[1]:
+                found[answer[1]] = answer[2]
+        return found
 
     def get(self, path):
         kind, _, value = self.ask(READ, path)
@@ -114,7 +133,7 @@ class Tap:
         self.upstream = upstream
         self.requests = []  # (kind, path), in the order in which they were sent
         self.answers = []   # (kind, path), those that have been passed on
-        self.refused = set()
+        self.refused = set()  # of paths, or of kinds of answers
         self.changed = threading.Condition()
         self.open_sockets = set()
         self.client = None  # the newest connection
@@ -187,7 +206,7 @@ class Tap:
         sink.sendall(pack(kind, path, data))
 
     def _answer(self, sink, kind, path, data):
-        if path in self.refused and kind != R_WATCH:
+        if self.refused & {path, kind} and kind != R_WATCH:
             kind, data = ERROR, b""
         sink.sendall(pack(kind, path, data))
         with self.changed:
@@ -225,13 +244,21 @@ class CommandTest(unittest.TestCase):
     def read_only_directory(self):
         return self.directory(["qubesdb.ro.sock", f"qubesdb.{NAME}.ro.sock"])
 
-    def start(self, command, *args, runtime_dir=None, stdout=subprocess.PIPE, env=(), **more):
-        program = command if "/" in command else f"{client_dir}/qubesdb-{command}"
-        process = subprocess.Popen(
-            [program, *args], stdin=subprocess.DEVNULL, stdout=stdout,
-            stderr=subprocess.PIPE, **more,
-            env=dict(os.environ, QUBESDB_RUNTIME_DIR=runtime_dir or self.daemon.dir,
-                     **dict(env)))
+    def program(self, command, *args):
+        return [command if "/" in command else f"{client_dir}/qubesdb-{command}", *args]
+
+    def environment(self, runtime_dir=None, **more):
+        return dict(os.environ, QUBESDB_RUNTIME_DIR=runtime_dir or self.daemon.dir, **more)
+
+    def start(self, command, *args, runtime_dir=None, feed=b"", stdout=subprocess.PIPE, env=(),
+              **more):
+        """`feed` is what the command finds on its standard input."""
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(feed)
+            stdin.seek(0)
+            process = subprocess.Popen(
+                self.program(command, *args), stdout=stdout, stderr=subprocess.PIPE,
+                env=self.environment(runtime_dir, **dict(env)), **{"stdin": stdin, **more})
         guard = threading.Timer(PATIENCE, process.kill)
         guard.start()
         self.addCleanup(self._end, process, guard)

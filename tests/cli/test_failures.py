@@ -26,6 +26,13 @@ class NoConnection(CommandTest):
                 self.check(name, "-d", "nobody", *ARGS[name], status=1,
                            err=b"Failed connect to nobody daemon\n")
 
+    def test_added_commands_say_why(self):
+        self.check("dump", "-d", "nobody", status=1, err=re.compile(
+            rb"\AFailed connect to nobody daemon: No such file .*qubesdb-daemon\?\n\Z"))
+        self.check("dump", "-d", "a/b", status=1,
+                   err=b"Failed connect to a/b daemon: Invalid argument\n")
+        self.check("dump", "-q", "-d", "nobody", status=1)
+
     def test_the_default_is_not_used(self):
         self.check("read", "-e", "D", "/a", status=1, runtime_dir=self.directory(), err=None)
 

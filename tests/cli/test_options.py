@@ -3,7 +3,7 @@
 import os
 import re
 
-from harness import COMMANDS, CommandTest, listen
+from harness import ADDED, COMMANDS, CommandTest, listen
 import harness
 
 USAGE = re.compile(rb"^Usage: qubesdb-", re.M)
@@ -26,9 +26,15 @@ class WithoutConnection(CommandTest):
                 self.check_unconnected(name, status=0)
 
     def test_help_is_usage(self):
-        for name in COMMANDS + ["cmd"]:
-            with self.subTest(name):
-                self.check_unconnected(name, "-h", status=0)
+        for name in COMMANDS + ADDED + ["cmd"]:
+            for option in ("-h", "--help", "--he"):
+                with self.subTest(name=name, option=option):
+                    self.check_unconnected(name, option, status=0)
+        for name in ADDED:
+            self.check_unconnected(name, "--help", status=0,
+                                   err=re.compile(rb"\AUsage: qubesdb-%s " % name.encode()))
+            self.check_unconnected("cmd", name, "--help", status=0,
+                                   err=re.compile(rb"\AUsage: qubesdb-%s " % name.encode()))
         self.check_unconnected("read", "/a", "-qh", status=0)
         self.check_unconnected("cmd", "-c", "read", "-h", status=0)
 
@@ -52,9 +58,33 @@ class WithoutConnection(CommandTest):
             with self.subTest(name):
                 self.check_unconnected(link, "/a", status=0)
 
+    def test_a_suggestion_follows(self):
+        for typed, meant in (("raed", b"read"), ("lst", b"list"), ("multi", b"multiread"),
+                             ("restor", b"restore"), ("dumpp", b"dump"), ("wtach", b"watch")):
+            link = os.path.join(self.directory(), f"qubesdb-{typed}")
+            os.symlink(f"{harness.client_dir}/direct/qubesdb-cmd", link)
+            for args in (["cmd", "-c", typed, "/a"], ["cmd", typed], [link, "/a"]):
+                with self.subTest(args):
+                    self.check_unconnected(*args, status=0, err=re.compile(
+                        rb"\AUsage: (.*\n)+qubesdb-cmd: there is no command '%s'; "
+                        rb"did you mean '%s'\?\n\Z" % (typed.encode(), meant)))
+        for typed in ("frobnicate", "x", "", "x" * 1000):
+            self.check_unconnected("cmd", "-c", typed, "/a", status=0, err=re.compile(
+                rb"there is no command '%s'\n\Z" % typed.encode()))
+
+    def test_deployed_commands_are_not_arguments(self):
+        for name in COMMANDS:
+            self.check_unconnected("cmd", name, "/a", status=0, err=re.compile(
+                rb"did you mean '-c %s', or qubesdb-%s\?\n\Z" % (2 * (name.encode(),))))
+
+    def test_added_commands_count_their_arguments(self):
+        for name in ("dump", "restore"):
+            self.check_unconnected(name, "/a", "/b", status=1,
+                                   err=re.compile(rb"too many arguments\nUsage: qubesdb-"))
+
     def test_unknown_option_fails_with_usage(self):
-        for name in COMMANDS + ["cmd"]:
-            for option in ("-z", "--help", "--defaults=x", "-1"):
+        for name in COMMANDS + ADDED + ["cmd"]:
+            for option in ("-z", "--frob", "--defaults=x", "-1"):
                 with self.subTest(name=name, option=option):
                     self.check_unconnected(name, option, "/a", status=1)
         self.check_unconnected("write", "/a", "-1", status=1)
@@ -87,6 +117,10 @@ class WithoutConnection(CommandTest):
                 self.check_unconnected(name, "-e", "D", "/a", "v", status=1)
             if name != "watch":
                 self.check_unconnected(name, "-n", "1", "/a", "v", status=1)
+            self.check_unconnected(name, "--exact", "/a", "v", status=1,
+                                   err=re.compile(rb": option --exact is not allowed here\n"))
+        for name in ADDED:
+            self.check_unconnected(name, "-e", "D", "/a", status=1)
 
     def test_number_is_a_number(self):
         for text in ("", "x", "1x", "9" * 30):
@@ -158,6 +192,14 @@ class Accepted(CommandTest):
                 self.check("cmd", "-c", *args, out=out)
                 if args[0] == "rm":
                     self.assertIsNone(self.daemon.get(b"/c"))
+
+    def test_every_added_command_by_option_name_and_argument(self):
+        for form in (["dump"], ["cmd", "-c", "dump"], ["cmd", "dump"],
+                     ["cmd", "-d", harness.NAME, "dump"]):
+            with self.subTest(form):
+                self.check(*form, out=b"/a = 1\n/b = 2\n")
+                self.check(*form, "/b", out=b"/b = 2\n")
+                self.check(*form, "-q", "--", "/b", out=b"/b = 2\n")
 
     def test_the_name_is_what_follows_the_last_dash_of_the_base_name(self):
         for name in ("qubesdb-read", "a-b-read", "read", "-read"):
