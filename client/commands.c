@@ -14,12 +14,19 @@ static const struct command commands[] = {
 	{"write", command_write, "", DEPLOYED,
 	 "[-q] [-d DOMAIN] PATH VALUE [PATH VALUE]..."},
 	{"rm", command_rm, "", DEPLOYED, "[-q] [-d DOMAIN] PATH..."},
-	{"list", command_list, "", DEPLOYED, "[-fq] [-d DOMAIN] PATH"},
+	{"list", command_list, "J", DEPLOYED, "[-fq] [-d DOMAIN] [--json] PATH"},
 	{"multiread", command_multiread, "", DEPLOYED, "[-fqr] [-d DOMAIN] PATH..."},
-	{"watch", command_watch, "n", DEPLOYED, "[-q] [-d DOMAIN] [-n NUMBER] PATH..."},
+	{"watch", command_watch, "nJSV", DEPLOYED,
+	 "[-qr] [-d DOMAIN] [-n NUMBER] [--json] [--timestamps] [--values] PATH..."},
 	{"dump", command_dump, "J", ADDED(0, 1), "[-q] [-d DOMAIN] [--json] [PREFIX]"},
 	{"restore", command_restore, "JX", ADDED(0, 1),
 	 "[-q] [-d DOMAIN] [--json] [--exact[=PREFIX]] [FILE]"},
+	{"edit", command_edit, "", ADDED(0, 1), "[-q] [-d DOMAIN] [PREFIX]"},
+	{"ls", command_ls, "J", ADDED(0, 1), "[-fq] [-d DOMAIN] [--json] [PATH]"},
+	{"count", command_count, "", ADDED(0, 1), "[-q] [-d DOMAIN] [PREFIX]"},
+	{"exists", command_exists, "", ADDED(1, INT_MAX), "[-q] [-d DOMAIN] PATH..."},
+	{"wait", command_wait, "T", ADDED(1, 2),
+	 "[-q] [-d DOMAIN] [--timeout=SECONDS] PATH [VALUE]"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))

@@ -14,6 +14,11 @@ int command_multiread(qdb_handle_t h, const struct options *o);
 int command_watch(qdb_handle_t h, const struct options *o);
 int command_dump(qdb_handle_t h, const struct options *o);
 int command_restore(qdb_handle_t h, const struct options *o);
+int command_edit(qdb_handle_t h, const struct options *o);
+int command_ls(qdb_handle_t h, const struct options *o);
+int command_count(qdb_handle_t h, const struct options *o);
+int command_exists(qdb_handle_t h, const struct options *o);
+int command_wait(qdb_handle_t h, const struct options *o);
 
 /*
  * The deployed commands keep every habit that scripts may count on: without arguments

@@ -37,6 +37,11 @@ static const struct {
 	[ATTEMPT_WATCH] = {"watch", false, false},
 	[ATTEMPT_DUMP] = {"dump", false, false},
 	[ATTEMPT_RESTORE] = {"restore", false, false},
+	[ATTEMPT_EDIT] = {"edit", false, false},
+	[ATTEMPT_LS] = {"ls", false, false},
+	[ATTEMPT_COUNT] = {"count", false, false},
+	[ATTEMPT_LOOK_FOR] = {"look for", false, false},
+	[ATTEMPT_WAIT_FOR] = {"wait for", true, false},
 };
 
 const char *failure_path_fault(enum attempt attempt, const char *path)

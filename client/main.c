@@ -19,6 +19,7 @@ int main(int argc, char **argv)
 			commands_suggest(o.unknown);
 		return result == OPTIONS_USAGE ? 0 : 1;
 	}
+	o.colour = output_wants_colour();
 	h = qdb_open(o.domain);
 	if (!h) {
 		failure_report_connect(&o);

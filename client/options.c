@@ -22,13 +22,16 @@
 #include "client/commands.h"
 
 /* Those that only commands with the letter among their own_options take. */
-static const char owned_letters[] = "enJX";
+static const char owned_letters[] = "enJSTVX";
 static const char letters[] = "-c:d:e:fhn:qrwx";
 static const struct option long_options[] = {
 	{"default", required_argument, NULL, 'e'},
 	{"exact", optional_argument, NULL, 'X'},
 	{"help", no_argument, NULL, 'h'},
 	{"json", no_argument, NULL, 'J'},
+	{"timeout", required_argument, NULL, 'T'},
+	{"timestamps", no_argument, NULL, 'S'},
+	{"values", no_argument, NULL, 'V'},
 	{NULL, 0, NULL, 0},
 };
 
@@ -36,9 +39,14 @@ static const struct {
 	int letter;
 	size_t offset;
 } flags[] = {
-	{'f', offsetof(struct options, full)},   {'q', offsetof(struct options, quiet)},
-	{'r', offsetof(struct options, raw)},    {'w', offsetof(struct options, wait)},
-	{'x', offsetof(struct options, remove)}, {'J', offsetof(struct options, json)},
+	{'f', offsetof(struct options, full)},
+	{'q', offsetof(struct options, quiet)},
+	{'r', offsetof(struct options, raw)},
+	{'w', offsetof(struct options, wait)},
+	{'x', offsetof(struct options, remove)},
+	{'J', offsetof(struct options, json)},
+	{'S', offsetof(struct options, timestamps)},
+	{'V', offsetof(struct options, values)},
 };
 
 struct parser {
@@ -98,6 +106,18 @@ static enum options_result take_events(struct parser *p, const char *text)
 	return OPTIONS_WRONG;
 }
 
+/* Up to a billion, which no timer's type is too small for. */
+static enum options_result take_timeout(struct parser *p, const char *text)
+{
+	char *end;
+
+	p->o->timeout = strtod(text, &end);
+	if (end != text && *end == '\0' && p->o->timeout > 0 && p->o->timeout <= 1e9)
+		return OPTIONS_RUN;
+	fprintf(stderr, "%s: not a number of seconds above 0: %s\n", p->program, text);
+	return OPTIONS_WRONG;
+}
+
 static enum options_result take_flag(struct options *o, int letter)
 {
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
@@ -132,6 +152,8 @@ static enum options_result take(struct parser *p, int letter, char *value)
 		return OPTIONS_USAGE;
 	case 'n':
 		return take_events(p, value);
+	case 'T':
+		return take_timeout(p, value);
 	case 'X':
 		o->exact = value ? value : everything;
 		return OPTIONS_RUN;

@@ -19,7 +19,11 @@ struct options {
 	bool wait;                     /* -w */
 	bool remove;                   /* -x */
 	bool json;                     /* --json */
+	bool values;                   /* --values */
+	bool timestamps;               /* --timestamps */
+	double timeout;                /* --timeout: in seconds; 0 means none */
 	char *exact;                   /* --exact: what has to begin with this; or NULL */
+	bool colour; /* output goes to a terminal whose user wants colours */
 	char **args;
 	int arg_count;
 };
@@ -30,7 +34,7 @@ enum options_result {
 	OPTIONS_WRONG, /* a mistake, already named on standard error */
 };
 
-/* Fills in `o`; reorders argv. Does not look at the environment. */
+/* Fills in `o` but for its colour; reorders argv. Does not look at the environment. */
 enum options_result options_parse(struct options *o, int argc, char **argv);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,6 +47,26 @@ void output_escaped(FILE *to, const char *bytes, size_t len, const char *special
 			fputc('\\', to);
 		fputc(byte, to);
 	}
+}
+
+bool output_wants_colour(void)
+{
+	const char *refusal = getenv("NO_COLOR");
+	const char *terminal = getenv("TERM");
+
+	return !(refusal && refusal[0]) && terminal && strcmp(terminal, "dumb") != 0 &&
+	       isatty(STDOUT_FILENO);
+}
+
+void output_ink(const struct options *o, enum ink ink)
+{
+	static const char *const sequences[] = {[INK_NONE] = "0",
+						[INK_NAME] = "1;34",
+						[INK_VALUE] = "32",
+						[INK_TIME] = "2"};
+
+	if (o->colour)
+		printf("\033[%sm", sequences[ink]);
 }
 
 bool output_line(const struct options *o, const char *text)

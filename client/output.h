@@ -31,6 +31,14 @@ bool output_finish(const struct options *o);
  */
 void output_escaped(FILE *to, const char *bytes, size_t len, const char *special);
 
+enum ink { INK_NONE, INK_NAME, INK_VALUE, INK_TIME };
+
+/* Whether standard output is a terminal, and NO_COLOR and TERM allow for colours. */
+bool output_wants_colour(void);
+
+/* What follows is in this colour, if o->colour is set. */
+void output_ink(const struct options *o, enum ink ink);
+
 /* What of a found path is shown: all with -f, otherwise what follows `prefix`. */
 const char *output_path(const struct options *o, const char *path, const char *prefix);
 

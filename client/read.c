@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * qubesdb-read.
- *
- * Waiting (-w) registers the watch before it looks, so that a value written in between is
- * not missed. It outlives the daemon: when the connection is lost it tries again until
- * there is a new one, and the library brings the watch along. An entry is removed (-x)
- * only after its value went out, or after the daemon said that there is none.
+ * qubesdb-read. An entry is removed (-x) only after its value went out, or after the
+ * daemon said that there is none.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/commands.h"
 #include "client/failure.h"
 #include "client/output.h"
+#include "client/waiting.h"
 
 enum outcome {
 	OUTCOME_DONE,
@@ -23,48 +19,11 @@ enum outcome {
 	OUTCOME_NO_OUTPUT, /* nobody can be told anything any more */
 };
 
-/* After a look that found nothing: waits for a reason to look again, if there can be one.
- */
-static bool wait_to_look_again(qdb_handle_t h)
-{
-	static const struct timespec before_reconnect = {.tv_nsec = 100 * 1000 * 1000};
-
-	if (errno == ENOENT) {
-		char *event = qdb_read_watch(h);
-		if (event) {
-			free(event);
-			return true;
-		}
-	}
-	if (errno == EPIPE) {
-		nanosleep(&before_reconnect, NULL);
-		return true;
-	}
-	return errno == EINTR;
-}
-
-static char *wait_for_value(qdb_handle_t h, char *path, unsigned int *len)
-{
-	bool watching = false;
-	char *value = NULL;
-
-	if (failure_path_fault(ATTEMPT_WAIT, path)) {
-		errno = 0;
-		return NULL;
-	}
-	do {
-		if (!watching)
-			watching = qdb_watch(h, path);
-		if (watching)
-			value = qdb_read(h, path, len);
-	} while (!value && wait_to_look_again(h));
-	return value;
-}
-
 static char *get_value(qdb_handle_t h, const struct options *o, char *path,
 		       unsigned int *len)
 {
-	char *value = o->wait ? wait_for_value(h, path, len) : qdb_read(h, path, len);
+	char *value =
+		o->wait ? wait_for_value(h, path, NULL, len) : qdb_read(h, path, len);
 
 	if (value || errno != ENOENT || !o->default_value || o->arg_count != 1)
 		return value;

@@ -78,8 +78,10 @@ class WithoutConnection(CommandTest):
                 rb"did you mean '-c %s', or qubesdb-%s\?\n\Z" % (2 * (name.encode(),))))
 
     def test_added_commands_count_their_arguments(self):
-        for name in ("dump", "restore"):
-            self.check_unconnected(name, "/a", "/b", status=1,
+        for name in ADDED:
+            if name == "exists":
+                continue
+            self.check_unconnected(name, "/a", "/b", "/c", status=1,
                                    err=re.compile(rb"too many arguments\nUsage: qubesdb-"))
 
     def test_unknown_option_fails_with_usage(self):
@@ -120,7 +122,11 @@ class WithoutConnection(CommandTest):
             self.check_unconnected(name, "--exact", "/a", "v", status=1,
                                    err=re.compile(rb": option --exact is not allowed here\n"))
         for name in ADDED:
-            self.check_unconnected(name, "-e", "D", "/a", status=1)
+            for given, named in (("-eD", "-e"), ("-n1", "-n"), ("--default=D", "-e"),
+                                 ("--values", "--values"), ("--timestamps", "--timestamps")):
+                self.check_unconnected(name, given, "/a", status=1, err=re.compile(
+                    rb": option %s is not allowed here\nUsage: qubesdb-%s "
+                    % (named.encode(), name.encode())))
 
     def test_number_is_a_number(self):
         for text in ("", "x", "1x", "9" * 30):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
+import json
 import re
+from datetime import datetime, timezone
 
-from harness import OK, RM, WATCH, CommandTest
+from harness import OK, R_READ, RM, WATCH, WRITE, CommandTest
 
 
 class Watch(CommandTest):
@@ -45,6 +47,50 @@ class Watch(CommandTest):
             self.assertIsNone(process.poll())
             self.end_by_signal(process)
             self.assertEqual(process.returncode, -15)
+
+    def check_lines(self, *args, lines):
+        """One line each for a written, an emptied and a removed entry, and a directory."""
+        process = self.start_watching("-n", "-1", *args, "/a", "/a/", last="/a/")
+        for pattern, (change, path, value) in zip(lines, (
+                (WRITE, b"/a", b"\\x\n"), (WRITE, b"/a/b", b""), (RM, b"/a", b""),
+                (RM, b"/a/", b""))):
+            self.daemon.ask(change, path, value)
+            self.assertRegex(process.stdout.readline(), rb"\A" + pattern + rb"\n\Z")
+        self.end_by_signal(process)
+
+    def test_values(self):
+        self.check_lines("--values", lines=(rb"/a = \\x\\x0a", rb"/a/b = ", rb"/a", rb"/a/"))
+
+    def test_raw_values(self):
+        process = self.start_watching("--values", "-r", "/a")
+        self.daemon.put(b"/a", b"\xff")
+        self.finish(process, 0, b"/a = \xff\n")
+
+    def test_timestamps(self):
+        time = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z "
+        self.check_lines("--timestamps", lines=(time + rb"/a", time + rb"/a/b", time + rb"/a"))
+        self.check_lines("--timestamps", "--values", lines=(time + rb"/a = .*", time + rb"/a/b = "))
+
+    def test_json(self):
+        process = self.start_watching("-n", "-1", "--json", "--values", "--timestamps", "/a")
+        before = datetime.now(timezone.utc)
+        for kind, value, shown in ((WRITE, b"x", "x"), (WRITE, b"\xff", {"hex": "ff"}),
+                                   (WRITE, b"", ""), (RM, b"", None)):
+            self.daemon.ask(kind, b"/a", value)
+            event = json.loads(process.stdout.readline())
+            time = datetime.strptime(event.pop("time"), "%Y-%m-%dT%H:%M:%S.%f%z")
+            self.assertTrue(before <= time <= datetime.now(timezone.utc))
+            self.assertEqual(event, {"path": "/a", "value": shown})
+        self.end_by_signal(process)
+        process = self.start_watching("--json", "/a")
+        self.daemon.put(b"/a")
+        self.finish(process, 0, b'{"path": "/a"}\n')
+
+    def test_a_value_that_cannot_be_read(self):
+        process = self.start_watching("--values", "/a")
+        self.tapped.refused.add(R_READ)
+        self.daemon.put(b"/a")
+        self.finish(process, 1, err=b"Failed to read /a: refused by the daemon\n")
 
     def test_a_watch_that_cannot_be_set(self):
         for bad in ("/b d", "rel", "/" + "x" * 63):

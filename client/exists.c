@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/commands.h"
+#include "client/failure.h"
+
+static bool entry_exists(qdb_handle_t h, char *path)
+{
+	char *value = qdb_read(h, path, NULL);
+
+	free(value);
+	return value != NULL;
+}
+
+static bool directory_exists(qdb_handle_t h, char *path)
+{
+	unsigned int count = 0;
+	char **found = qdb_list(h, path, &count);
+
+	if (!found)
+		return false;
+	for (unsigned int i = 0; i < count; i++)
+		free(found[i]);
+	free(found);
+	errno = ENOENT;
+	return count > 0;
+}
+
+int command_exists(qdb_handle_t h, const struct options *o)
+{
+	bool absent = false;
+	int status = 0;
+
+	for (int i = 0; i < o->arg_count; i++) {
+		char *path = o->args[i];
+		bool is_directory = path[0] && path[strlen(path) - 1] == '/';
+		if (is_directory ? directory_exists(h, path) : entry_exists(h, path))
+			continue;
+		if (errno == ENOENT) {
+			absent = true;
+			continue;
+		}
+		failure_report(o, ATTEMPT_LOOK_FOR, path, NULL);
+		status = 1;
+	}
+	return status || !absent ? status : 2;
+}

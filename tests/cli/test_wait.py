@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+import os
+import re
+import signal
+
+from harness import NOENT, OK, R_READ, READ, RM, WATCH, CommandTest, listen, receive
+
+
+class Wait(CommandTest):
+    def start_waiting(self, *args):
+        self.tapped = self.tap()
+        return self.start("wait", *args, runtime_dir=self.tapped.dir)
+
+    def test_is_there_already(self):
+        self.daemon.put(b"/a", b"1")
+        self.daemon.put(b"/empty")
+        for args in (["/a"], ["/a", "1"], ["/empty"], ["/empty", ""], ["--timeout=60", "/a"]):
+            self.check("wait", *args)
+
+    def test_comes(self):
+        process = self.start_waiting("/a")
+        self.tapped.wait_for_answer(NOENT, b"/a")
+        self.assertEqual(self.tapped.requests, [(WATCH, b"/a"), (READ, b"/a")])
+        self.daemon.put(b"/a")
+        self.finish(process, 0)
+
+    def test_gets_the_value(self):
+        self.daemon.put(b"/a", b"0")
+        process = self.start_waiting("--timeout", "3600", "/a", "12")
+        for times, value in enumerate((b"1", b"123", b""), 1):
+            self.tapped.wait_for_answer(R_READ, b"/a", times)
+            self.daemon.put(b"/a", value)
+        self.tapped.wait_for_answer(R_READ, b"/a", 4)
+        self.daemon.ask(RM, b"/a")
+        self.tapped.wait_for_answer(NOENT, b"/a")
+        self.daemon.put(b"/a", b"12")
+        self.finish(process, 0)
+
+    def test_outlives_the_daemon(self):
+        process = self.start_waiting("/a", "2")
+        self.tapped.wait_for_answer(NOENT, b"/a")
+        self.tapped.stop()
+        self.daemon.put(b"/a", b"1")
+        self.tapped.start()
+        self.tapped.wait_for_answer(R_READ, b"/a")
+        self.daemon.put(b"/a", b"2")
+        self.finish(process, 0)
+
+    def test_time_is_up(self):
+        self.check("wait", "--timeout=0.01", "/a", status=3,
+                   err=b"Failed to wait for /a: not so after 0.01 seconds\n")
+        self.check("wait", "-q", "--timeout=1e-9", "/a", "1", status=3)
+
+    def test_time_is_up_without_a_daemon(self):
+        process = self.start_waiting("--timeout=3600", "/a")
+        self.tapped.wait_for_answer(NOENT, b"/a")
+        self.tapped.stop()
+        process.send_signal(signal.SIGALRM)
+        self.finish(process, 3, err=re.compile(b"not so after 3600 seconds"))
+        self.tapped.start()
+
+    def test_time_is_up_for_a_daemon_that_does_not_answer(self):
+        where = self.directory()
+        with listen(os.path.join(where, "qubesdb.sock")) as listener:
+            process = self.start("wait", "--timeout=3600", "/a", runtime_dir=where)
+            with listener.accept()[0] as sock:
+                self.assertEqual(receive(sock), (WATCH, b"/a", b""))
+                process.send_signal(signal.SIGALRM)
+                self.finish(process, 3, err=None)
+
+    def test_time_is_up_with_a_blocked_alarm(self):
+        self.check("wait", "-q", "--timeout=0.1", "/a", status=3, preexec_fn=lambda:
+                   signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]))
+
+    def test_failures(self):
+        for path, reason in (("/d/", "names a directory"), ("/b d", "character"), ("rel", "begin")):
+            self.check("wait", path, status=1, err=re.compile(
+                rb"\AFailed to wait for %s: .*%s" % (path.encode(), reason.encode())))
+        tap = self.tap()
+        tap.refused.add(OK)
+        self.check("wait", "/a", status=1, runtime_dir=tap.dir,
+                   err=b"Failed to wait for /a: refused by the daemon\n")
+
+    def test_arguments(self):
+        for args in ([], ["-q"], ["/a", "1", "2"], ["--timeout=0", "/a"], ["--timeout=-1", "/a"],
+                     ["--timeout=x", "/a"], ["--timeout=", "/a"], ["--timeout=1s", "/a"],
+                     ["--timeout=nan", "/a"], ["--timeout=inf", "/a"], ["/a", "--timeout"]):
+            with self.subTest(args):
+                self.check("wait", *args, status=1, err=re.compile(rb"^Usage: qubesdb-wait ", re.M))
