@@ -5,38 +5,54 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEPLOYED false, 0, INT_MAX
-#define ADDED(min, max) true, min, max
+#define DEPLOYED(kinds) false, 0, INT_MAX, kinds
+#define ADDED(min, max, kinds) true, min, max, kinds
 
-static const struct command commands[] = {
-	{"read", command_read, "e", DEPLOYED,
+const struct command commands[] = {
+	{"read", command_read, "e", DEPLOYED("P"),
 	 "[-fqrwx] [-d DOMAIN] [-e DEFAULT | --default=DEFAULT] PATH..."},
-	{"write", command_write, "", DEPLOYED,
+	{"write", command_write, "", DEPLOYED("PV"),
 	 "[-q] [-d DOMAIN] PATH VALUE [PATH VALUE]..."},
-	{"rm", command_rm, "", DEPLOYED, "[-q] [-d DOMAIN] PATH..."},
-	{"list", command_list, "J", DEPLOYED, "[-fq] [-d DOMAIN] [--json] PATH"},
-	{"multiread", command_multiread, "", DEPLOYED, "[-fqr] [-d DOMAIN] PATH..."},
-	{"watch", command_watch, "nJSV", DEPLOYED,
+	{"rm", command_rm, "", DEPLOYED("P"), "[-q] [-d DOMAIN] PATH..."},
+	{"list", command_list, "J", DEPLOYED("P"), "[-fq] [-d DOMAIN] [--json] PATH"},
+	{"multiread", command_multiread, "", DEPLOYED("P"), "[-fqr] [-d DOMAIN] PATH..."},
+	{"watch", command_watch, "nJSV", DEPLOYED("P"),
 	 "[-qr] [-d DOMAIN] [-n NUMBER] [--json] [--timestamps] [--values] PATH..."},
-	{"dump", command_dump, "J", ADDED(0, 1), "[-q] [-d DOMAIN] [--json] [PREFIX]"},
-	{"restore", command_restore, "JX", ADDED(0, 1),
+	{"dump", command_dump, "J", ADDED(0, 1, "P"),
+	 "[-q] [-d DOMAIN] [--json] [PREFIX]"},
+	{"restore", command_restore, "JX", ADDED(0, 1, "F"),
 	 "[-q] [-d DOMAIN] [--json] [--exact[=PREFIX]] [FILE]"},
-	{"edit", command_edit, "", ADDED(0, 1), "[-q] [-d DOMAIN] [PREFIX]"},
-	{"ls", command_ls, "J", ADDED(0, 1), "[-fq] [-d DOMAIN] [--json] [PATH]"},
-	{"count", command_count, "", ADDED(0, 1), "[-q] [-d DOMAIN] [PREFIX]"},
-	{"exists", command_exists, "", ADDED(1, INT_MAX), "[-q] [-d DOMAIN] PATH..."},
-	{"wait", command_wait, "T", ADDED(1, 2),
+	{"edit", command_edit, "", ADDED(0, 1, "P"), "[-q] [-d DOMAIN] [PREFIX]"},
+	{"ls", command_ls, "J", ADDED(0, 1, "P"), "[-fq] [-d DOMAIN] [--json] [PATH]"},
+	{"count", command_count, "", ADDED(0, 1, "P"), "[-q] [-d DOMAIN] [PREFIX]"},
+	{"exists", command_exists, "", ADDED(1, INT_MAX, "P"),
+	 "[-q] [-d DOMAIN] PATH..."},
+	{"wait", command_wait, "T", ADDED(1, 2, "PV"),
 	 "[-q] [-d DOMAIN] [--timeout=SECONDS] PATH [VALUE]"},
 };
 
-#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+const size_t commands_total = sizeof(commands) / sizeof(commands[0]);
 
 const struct command *command_find(const char *name)
 {
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
+	for (size_t i = 0; i < commands_total; i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
 	return NULL;
+}
+
+/* Those that qubesdb-cmd takes as an argument: {dump|restore|...}. */
+static void print_added(void)
+{
+	char separator = '{';
+
+	for (size_t i = 0; i < commands_total; i++) {
+		if (!commands[i].added)
+			continue;
+		fprintf(stderr, "%c%s", separator, commands[i].name);
+		separator = '|';
+	}
+	fputc('}', stderr);
 }
 
 void commands_print_usage(const struct command *command)
@@ -45,10 +61,13 @@ void commands_print_usage(const struct command *command)
 
 	if (!command) {
 		fprintf(stderr,
-			"Usage: qubesdb-cmd -c COMMAND [OPTION]... [ARGUMENT]...\n");
+			"Usage: qubesdb-cmd -c COMMAND [OPTION]... [ARGUMENT]...\n"
+			"       qubesdb-cmd ");
+		print_added();
+		fprintf(stderr, " [OPTION]... [ARGUMENT]...\n");
 		lead = "      ";
 	}
-	for (size_t i = 0; i < COMMAND_COUNT; i++)
+	for (size_t i = 0; i < commands_total; i++)
 		if (!command || command == &commands[i])
 			fprintf(stderr, "%s qubesdb-%s %s\n", lead, commands[i].name,
 				commands[i].usage);
@@ -96,7 +115,7 @@ static const struct command *nearest(const char *typed)
 	size_t limit = len < 5 ? 1 : 2;
 	const struct command *found = NULL;
 
-	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+	for (size_t i = 0; i < commands_total; i++) {
 		size_t needed = distance(typed, commands[i].name);
 		if (len > 1 && strncmp(commands[i].name, typed, len) == 0)
 			needed = 1;

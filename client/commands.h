@@ -2,6 +2,9 @@
 #ifndef QDB_CLIENT_COMMANDS_H
 #define QDB_CLIENT_COMMANDS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "client/options.h"
 #include "lib/qubesdb-client.h"
 
@@ -26,14 +29,24 @@ int command_wait(qdb_handle_t h, const struct options *o);
  * the only way to name them to qubesdb-cmd. Where `added` is set, qubesdb-cmd also takes
  * the name as its first argument, and the number of arguments is checked beforehand.
  */
+enum arg_kind {
+	ARG_PATH = 'P',
+	ARG_VALUE = 'V',
+	ARG_FILE = 'F',
+};
+
 struct command {
 	const char *name;
 	int (*run)(qdb_handle_t h, const struct options *o);
 	const char *own_options; /* letters of those that not every command takes */
 	bool added;
 	int min_args, max_args;
+	const char *arg_kinds; /* of one after the other, over and over: enum arg_kind */
 	const char *usage;
 };
+
+extern const struct command commands[];
+extern const size_t commands_total;
 
 /* Returns NULL for a name that is no command's. */
 const struct command *command_find(const char *name);

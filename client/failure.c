@@ -12,13 +12,10 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "client/commands.h"
+#include "client/sockets.h"
 
 #define PATH_CHARACTERS \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.:@-"
@@ -70,40 +67,6 @@ const char *failure_value_fault(const char *value, size_t len)
 	return NULL;
 }
 
-static bool can_connect(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, failed;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return false;
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return false;
-	failed = connect(fd, (struct sockaddr *)&address, sizeof(address));
-	if (failed && errno == EAGAIN)
-		failed = 0;
-	close(fd);
-	return !failed;
-}
-
-static bool is_read_only(const struct options *o)
-{
-	const char *directory = secure_getenv("QUBESDB_RUNTIME_DIR");
-	char *path;
-	bool connected;
-
-	if (!directory || !directory[0])
-		directory = "/var/run/qubes";
-	if (asprintf(&path, "%s/qubesdb%s%s.sock", directory, o->domain ? "." : "",
-		     o->domain ? o->domain : "") < 0)
-		return false;
-	connected = can_connect(path);
-	free(path);
-	return !connected;
-}
-
 static const char *find_reason(const struct options *o, enum attempt attempt,
 			       const char *path, const char *value, int error)
 {
@@ -117,7 +80,7 @@ static const char *find_reason(const struct options *o, enum attempt attempt,
 		return fault;
 	if (value && failure_value_fault(value, strlen(value)))
 		return failure_value_fault(value, strlen(value));
-	if (attempts[attempt].changes && is_read_only(o))
+	if (attempts[attempt].changes && !sockets_can_write(o->domain))
 		return "the connection is read-only";
 	return "refused by the daemon";
 }

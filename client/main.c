@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <string.h>
+
 #include "client/commands.h"
+#include "client/complete.h"
 #include "client/failure.h"
 #include "client/options.h"
 #include "client/output.h"
@@ -12,6 +15,8 @@ int main(int argc, char **argv)
 	int status;
 
 	output_reserve_descriptors();
+	if (argc > 1 && strcmp(argv[1], "--complete") == 0)
+		return complete(argv + 2, argc - 2);
 	result = options_parse(&o, argc, argv);
 	if (result != OPTIONS_RUN) {
 		commands_print_usage(o.command);

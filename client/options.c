@@ -21,10 +21,9 @@
 
 #include "client/commands.h"
 
-/* Those that only commands with the letter among their own_options take. */
-static const char owned_letters[] = "enJSTVX";
-static const char letters[] = "-c:d:e:fhn:qrwx";
-static const struct option long_options[] = {
+const char options_owned[] = "enJSTVX";
+const char options_letters[] = "-c:d:e:fhn:qrwx";
+const struct option options_long[] = {
 	{"default", required_argument, NULL, 'e'},
 	{"exact", optional_argument, NULL, 'X'},
 	{"help", no_argument, NULL, 'h'},
@@ -57,11 +56,11 @@ struct parser {
 
 static enum options_result misplaced(const struct parser *p, int letter)
 {
-	const struct option *named = long_options;
+	const struct option *named = options_long;
 
 	while (named->name && named->val != letter)
 		named++;
-	if (strchr(letters, letter))
+	if (strchr(options_letters, letter))
 		fprintf(stderr, "%s: option -%c is not allowed here\n", p->program,
 			letter);
 	else
@@ -134,7 +133,7 @@ static enum options_result take(struct parser *p, int letter, char *value)
 	static char everything[] = "";
 	struct options *o = p->o;
 
-	if (strchr(owned_letters, letter) &&
+	if (strchr(options_owned, letter) &&
 	    !(o->command && strchr(o->command->own_options, letter)))
 		return misplaced(p, letter);
 	switch (letter) {
@@ -162,8 +161,7 @@ static enum options_result take(struct parser *p, int letter, char *value)
 	}
 }
 
-/* The command is what follows the last '-' of the program's name. */
-static const char *command_part(const char *program)
+const char *options_program_command(const char *program)
 {
 	const char *slash = strrchr(program, '/');
 	const char *base = slash ? slash + 1 : program;
@@ -174,7 +172,7 @@ static const char *command_part(const char *program)
 
 static void take_program(struct parser *p, const char *program)
 {
-	const char *name = command_part(program);
+	const char *name = options_program_command(program);
 
 	p->program = program;
 	p->may_name_command = strcmp(name, "cmd") == 0;
@@ -209,7 +207,8 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
 	if (argc < 2 && !(o->command && o->command->added))
 		return OPTIONS_USAGE;
 
-	while ((letter = getopt_long(argc, argv, letters, long_options, NULL)) != -1) {
+	while ((letter = getopt_long(argc, argv, options_letters, options_long, NULL)) !=
+	       -1) {
 		enum options_result result = take(&p, letter, optarg);
 		if (result != OPTIONS_RUN)
 			return result;

@@ -2,6 +2,7 @@
 #ifndef QDB_CLIENT_OPTIONS_H
 #define QDB_CLIENT_OPTIONS_H
 
+#include <getopt.h>
 #include <stdbool.h>
 
 struct command;
@@ -36,5 +37,14 @@ enum options_result {
 
 /* Fills in `o` but for its colour; reorders argv. Does not look at the environment. */
 enum options_result options_parse(struct options *o, int argc, char **argv);
+
+/* The command in a program's name: what follows the last '-'. */
+const char *options_program_command(const char *program);
+
+/* What getopt_long() gets; a capital is the letter of an option without a short form. */
+extern const char options_letters[];
+extern const struct option options_long[];
+/* Letters of those that only commands with the letter among their own_options take. */
+extern const char options_owned[];
 
 #endif

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Completion for fish. qubesdb-cmd itself knows what a word may become.
+
+function __qubesdb_complete
+    set -l word (commandline -ct)
+    set -l found (qubesdb-cmd --complete (commandline -opc) "$word" 2>/dev/null)
+    if test $status -eq 2
+        __fish_complete_path "$word"
+    else
+        printf '%s\n' $found
+    end
+end
+
+for name in cmd read write rm list multiread watch read-bool \
+    dump restore edit ls count exists wait
+    complete -c qubesdb-$name -f -a '(__qubesdb_complete)'
+end

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#ifndef QDB_CLIENT_SOCKETS_H
+#define QDB_CLIENT_SOCKETS_H
+
+#include <stdbool.h>
+
+/* Whether the daemon of `domain`, or with NULL the local one, can be reached for writing.
+ */
+bool sockets_can_write(const char *domain);
+
+/* Calls `found` with each domain that has a socket here, in ascending order. */
+void sockets_each_domain(void (*found)(const char *domain, void *context), void *context);
+
+#endif
