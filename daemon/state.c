@@ -13,7 +13,7 @@
 #include "daemon/claim.h"
 #include "daemon/log.h"
 
-/* A snapshot is due when the changes since the last one are this, and twice its size. */
+/* A snapshot is due when the changes since the last one are its size and this. */
 #define SNAPSHOT_AFTER (64u * 1024u)
 
 #define LAST_DELAY_S 60
@@ -70,8 +70,7 @@ static bool snapshot_is_due(const struct state *s)
 {
 	const struct journal *j = &s->domain->journal;
 
-	return j->incomplete ||
-	       s->log_size + j->used > SNAPSHOT_AFTER + 2 * s->snapshot_size;
+	return j->incomplete || s->log_size + j->used > SNAPSHOT_AFTER + s->snapshot_size;
 }
 
 static bool commit(struct state *s)

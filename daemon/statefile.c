@@ -33,7 +33,7 @@ static const char tables[] =
 #define READING "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -64"
 #define WRITING \
 	"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 64;" \
-	"PRAGMA journal_size_limit = 1048576; PRAGMA synchronous = "
+	"PRAGMA journal_size_limit = 524288; PRAGMA synchronous = "
 
 static enum statefile_result result_of(int code)
 {

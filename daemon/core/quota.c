@@ -19,8 +19,8 @@ struct quota_description quota_descriptions[QUOTAS] = {
 	/* clang-format off */
 	[QUOTA_ENTRIES]          = {"entries",          100000,    "",      "entries of the namespace", 1},
 	[QUOTA_BYTES]            = {"bytes",            32 * MIB,  "bytes", "paths and values of the namespace", 4 * KIB},
-	[QUOTA_VM_ENTRIES]       = {"vm-entries",       4096,      "",      "in dom0, entries that the VM wrote last", 0},
-	[QUOTA_VM_BYTES]         = {"vm-bytes",         1 * MIB,   "bytes", "in dom0, their paths and values", 0},
+	[QUOTA_VM_ENTRIES]       = {"vm-entries",       8192,      "",      "in dom0, entries that the VM wrote last", 0},
+	[QUOTA_VM_BYTES]         = {"vm-bytes",         512 * KIB, "bytes", "in dom0, their paths and values", 0},
 	[QUOTA_CONNECTIONS]      = {"connections",      1024,      "",      "local clients at one time", 1},
 	[QUOTA_USER_CONNECTIONS] = {"user-connections", 512,       "",      "the same of one user, except root and the daemon's own", 1},
 	[QUOTA_WATCHES]          = {"watches",          65536,     "",      "watches of all clients", 1},

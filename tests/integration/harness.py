@@ -28,6 +28,8 @@ from qdb import TIMEOUT, Connection
 
 DAEMON = os.environ.get("QUBESDB_DAEMON", "daemon/qubesdb-daemon")
 CLIENT = os.environ.get("QUBESDB_CLIENT", "client")
+# What lets a VM write as much as dom0.
+VM_WRITES_ALL = ["--quota=vm-entries=100000", "--quota=vm-bytes=32M"]
 REPORT = re.compile(r"Sanitizer|runtime error:|stack smashing|buffer overflow detected")
 SANITIZED = b"__asan_init" in open(DAEMON, "rb").read() if os.path.exists(DAEMON) else False
 

@@ -5,7 +5,7 @@ Every rule of the local socket, asked of the daemon in dom0 and of the one in th
 """
 import random
 
-from harness import Case, run
+from harness import VM_WRITES_ALL, Case, run
 from qdb import (ERROR, LIST, MULTIREAD, NAMES, NOENT, OK, READ, RM, R_LIST, R_MULTIREAD, R_READ,
                  R_WATCH, UNWATCH, WATCH, WRITE, pack)
 
@@ -284,7 +284,7 @@ class OnDom0Side(Rules, Case):
 
 class OnVMSide(Rules, Case):
     def start(self):
-        self.other_side = self.dom0()
+        self.other_side = self.dom0(options=VM_WRITES_ALL)
         return self.vm()
 
     def tearDown(self):

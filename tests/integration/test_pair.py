@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 
-from harness import CLIENT, Case, run
+from harness import VM_WRITES_ALL, CLIENT, Case, run
 from qdb import NOENT, OK, READ, RM, WATCH, WRITE, Broken, pack
 
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data")
@@ -26,7 +26,7 @@ def recorded_namespace(name):
 class Pair(Case):
     def setUp(self):
         super().setUp()
-        self.a, self.b = self.pair()
+        self.a, self.b = self.pair(options=VM_WRITES_ALL)
         self.in_dom0, self.in_vm = self.connect(self.a), self.connect(self.b)
 
     def test_both_directions(self):

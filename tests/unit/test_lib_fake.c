@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -127,10 +128,12 @@ void fake_send(enum qdb_msg type, const char *path, const char *value)
 	struct qdb_hdr hdr;
 	size_t len = value != NULL ? strlen(value) : 0;
 
+	struct iovec parts[] = {{&hdr, sizeof(hdr)}, {(char *)value, len}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = len > 0 ? 2 : 1};
+
 	fake_header(&hdr, type, path, len);
-	fake_send_bytes(&hdr, sizeof(hdr));
-	if (len > 0)
-		fake_send_bytes(value, len);
+	ck_assert_int_eq(sendmsg(fake_peer, &message, MSG_NOSIGNAL),
+			 (ssize_t)(sizeof(hdr) + len));
 }
 
 void fake_expect(enum qdb_msg type, const char *path, const char *value)
