@@ -247,6 +247,7 @@ static void on_store_event(evutil_socket_t fd, short what, void *context)
 
 	(void)fd, (void)what;
 	while ((change = xs_check_watch(v->store))) {
+		v->may_be_another |= !strcmp(change[XS_WATCH_TOKEN], XEN_IDENTITY);
 		free(change);
 		any = true;
 	}

@@ -11,6 +11,9 @@
 
 struct xen_vchan;
 
+/* The token of the watch that fires when this domain may have become another one. */
+#define XEN_IDENTITY "identity"
+
 /* How the two ends find each other. */
 struct xen_end {
 	/* Sets watches in xenstore. 0 or a negative errno, with the reason logged. */
@@ -47,6 +50,7 @@ struct xen_vchan {
 	char path[64];                     /* of the ring's keys in xenstore */
 	struct xc_interface_core *control; /* the server's */
 	int own_domid;                     /* the client's */
+	bool may_be_another;               /* since own_domid was read */
 	struct xen_island island;
 };
 

@@ -136,6 +136,12 @@ static void close_here(struct end *e)
 	end_close(e);
 }
 
+static void close_at_a_word(struct end *e)
+{
+	if (end_take(e, 1) > 0)
+		close_here(e);
+}
+
 /* Handlers may restart and close what has called them. */
 static void from_handlers(struct end *e, bool first)
 {
@@ -151,7 +157,7 @@ static void from_handlers(struct end *e, bool first)
 	end_exchange(e, SOME, 500);
 	control_sync_asleep("one end will close");
 	if (first) {
-		e->on_ready = close_here;
+		e->on_ready = close_at_a_word;
 		control_sync("written");
 		control_step("closing when there is something to read");
 		while (e->vchan)

@@ -27,7 +27,7 @@ conform_end() {
 	mkfifo /tmp/conform.in /tmp/conform.out
 	receive_lines "$3" >/tmp/conform.in &
 	send_lines "$4" </tmp/conform.out &
-	conform "--end=$1" --vchan=xen "--domid=$2" --limit=300 </tmp/conform.in >/tmp/conform.out
+	conform "--end=$1" --vchan=xen "--domid=$2" --limit=300 --reconnects=50 </tmp/conform.in >/tmp/conform.out
 }
 
 scenario_conform() {
