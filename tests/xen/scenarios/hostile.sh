@@ -38,13 +38,13 @@ victim() {
 	note "undisturbed: $(cat /run/steady), $cost ticks, peak $peak KiB"
 }
 
-# attacked NAME ATTACK KIB: all of it; the daemon may grow by KIB.
+# attacked NAME ATTACK KIB [TIMES]: all of it; the daemon may grow by KIB.
 attacked() {
 	step "$2: attack"
 	ticks=$(cpu_ticks "$daemon")
 	qdb-steady "$1" 0 >/run/steady 2>/logs/steady &
 	steady=$!
-	inside "$domid" "begin_attack $2"
+	inside "$domid" "begin_attack $2 ${4-}"
 	await_key 500 "/local/domain/$domid/data/test/$2" >/run/work
 	kill $steady
 	wait $steady || fail "$2: $(cat /logs/steady)"
@@ -81,18 +81,31 @@ scenario_hostile_ring() {
 	attacked ring storm 2048
 }
 
+scenario_hostile_churn() {
+	victim churn
+	attacked churn churn 2048 100
+}
+
+scenario_hostile_churn_1000() {
+	victim churn
+	attacked churn churn 2048
+}
+
+scenario_hostile_unread() {
+	victim unread
+	attacked unread flood_unread 4096
+}
+
 # The quota of a namespace is 32 MiB of paths and values.
 scenario_hostile_flood() {
 	victim flood
-	attacked flood churn 2048
-	attacked flood flood_unread 4096
 	attacked flood flood 49152
 }
 
 # ---- in the guest ----
 
 begin_attack() {
-	vchan-hostile "$1" >/tmp/hostile 2>&1 </dev/null &
+	vchan-hostile "$@" >/tmp/hostile 2>&1 </dev/null &
 	echo $! >/tmp/hostile.pid
 	{
 		await_line 500 /tmp/hostile work=

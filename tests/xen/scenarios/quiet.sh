@@ -20,9 +20,10 @@ size() {
 	echo "$(ls /proc/"$1"/fd | wc -l) $(wc -l </proc/"$1"/maps) $(awk '/^VmRSS/ { print $2 }' /proc/"$1"/status)"
 }
 
-# same_size BEFORE AFTER: fails if there are more descriptors, several mappings or 200 KiB more.
+# same_size BEFORE AFTER: fails if there are more descriptors, event channels or grants, several
+# mappings or 200 KiB more.
 same_size() {
-	echo "$1 $2" | awk '{ exit !($4 <= $1 && $5 <= $2 + 4 && $6 <= $3 + 200) }'
+	echo "$1 $2" | awk '{ exit !($6 <= $1 && $7 <= $2 + 4 && $8 <= $3 + 200 && $9 <= $4 && $10 <= $5) }'
 }
 
 xenstore_requests() {
@@ -54,10 +55,23 @@ scenario_quiet() {
 	inside "$domid" 'idle $(pidof qubesdb-daemon)'
 }
 
+# grants: how many pages this dom0 shares now, as Xen tells.
+grants() {
+	xl dmesg -c >/dev/null
+	xl debug-keys g
+	xl dmesg | awk '/grant-table for/ { mine = / d0 / || / d0$/ } mine && /\[0x/ { n++ } END { print n + 0 }'
+}
+
+# event_channels: how many of them have been bound by programs here.
+event_channels() {
+	grep -c evtchn: /proc/interrupts || :
+}
+
 # More turns than rings fit into what dom0 may share (gntalloc's 1024 pages): none may be left.
-scenario_churn() {
+# churn TURNS: that many connections that are closed at once, at either end.
+churn() {
+	turns=$1
 	step "start a pair"
-	turns=400
 	pair_start churn
 	fill churn
 	same "$domid" churn
@@ -65,23 +79,34 @@ scenario_churn() {
 	path="/local/domain/0/data/vchan/$domid/111"
 	step "a guest that connects and closes"
 	inside "$domid" "killall -9 qubesdb-daemon; vchan-churn client 0 $path 5"
-	before=$(size "$pid")
+	inside "$domid" agent
+	same "$domid" churn
+	before="$(size "$pid") $(event_channels) $(grants)"
+	inside "$domid" "killall -9 qubesdb-daemon"
 	inside "$domid" "(vchan-churn client 0 $path $turns; report churned \$?) >/tmp/churn 2>&1 &"
 	[ "$(await_key 800 "/local/domain/$domid/data/test/churned")" = 0 ]
 	inside "$domid" agent
 	same "$domid" churn
-	after=$(size "$pid")
-	note "dom0's daemon, descriptors, mappings and KiB before and after $turns connections: $before, $after"
+	after="$(size "$pid") $(event_channels) $(grants)"
+	note "dom0's daemon, descriptors, mappings, KiB, event channels and grants before and after $turns connections: $before, $after"
 	same_size "$before" "$after"
 	step "a server that closes whatever connects"
-	before=$(inside "$domid" 'size $(pidof qubesdb-daemon)')
+	before=$(inside "$domid" 'echo $(size $(pidof qubesdb-daemon)) $(event_channels) 0')
 	kill "$pid"
 	await_poll 60 daemon_gone churn
-	vchan-churn server "$domid" "data/vchan/$domid/111" $turns
+	vchan-churn server "$domid" "data/vchan/$domid/111" "$turns"
 	daemon churn
 	fill churn
 	same "$domid" churn
-	after=$(inside "$domid" 'size $(pidof qubesdb-daemon)')
+	after=$(inside "$domid" 'echo $(size $(pidof qubesdb-daemon)) $(event_channels) 0')
 	note "the agent, before and after as many: $before, $after"
 	same_size "$before" "$after"
+}
+
+scenario_churn() {
+	churn 100
+}
+
+scenario_churn_1000() {
+	churn 1000
 }
