@@ -5,9 +5,10 @@
  *
  *   vchan-hostile ATTACK [TIMES]
  *
- * Prints "work=N": how many messages, events and connections it gave the daemon to do,
- * which is what the daemon's use of CPU has to be in proportion to. Then it holds the
- * last connection, silently, until it is killed.
+ * Prints "unnoticed=N", how often the daemon went on with a ring whose indices of its own
+ * it must have found wrong, and "work=N": how many messages, events and connections it
+ * gave the daemon to do, which is what the daemon's use of CPU has to be in proportion
+ * to. Then it holds the last connection, silently, until it is killed.
  */
 #include <errno.h>
 #include <libxenvchan.h>
@@ -23,12 +24,14 @@
 #define HEADER 72
 #define VALUE 3071
 #define PATIENCE_MS 3000
+#define LONG_PATIENCE_MS 20000
 
 enum { WRITE = 1, MULTIREAD = 2, RM = 4, OK = 7 };
 
 static struct libxenvchan *ring;
 static struct xs_handle *store;
 static unsigned long work;
+static unsigned unnoticed;
 static char path[64];
 
 /* The same scribbles in every run. */
@@ -90,6 +93,14 @@ static void await_cut_off(void)
 {
 	while (!is_cut_off() && hear(PATIENCE_MS))
 		;
+}
+
+static void expect_cut_off(void)
+{
+	while (!is_cut_off() && hear(LONG_PATIENCE_MS))
+		;
+	if (!is_cut_off())
+		unnoticed++;
 }
 
 static void drain(void)
@@ -211,24 +222,25 @@ static uint32_t moved(uint32_t index)
 	}
 }
 
-/* Indices out of place in the middle of honest traffic. */
+/* Indices out of place in the middle of honest traffic: two are the daemon's own. */
 static void indices(int times)
 {
 	while (times-- > 0) {
-		volatile struct vchan_interface *shared;
 		volatile uint32_t *index[4];
 
 		hello();
-		shared = ring->ring;
-		index[0] = &shared->left.prod;
-		index[1] = &shared->left.cons;
-		index[2] = &shared->right.prod;
-		index[3] = &shared->right.cons;
+		index[0] = &ring->write.shr->prod;
+		index[1] = &ring->write.shr->cons;
+		index[2] = &ring->read.shr->prod;
+		index[3] = &ring->read.shr->cons;
 		for (int i = 0; i < 20; i++)
 			send_message(WRITE, "/h/index", 100, 1);
 		*index[times % 4] = moved(*index[times % 4]);
 		tell();
-		await_cut_off();
+		if (times % 4 == 1 || times % 4 == 2)
+			expect_cut_off();
+		else
+			await_cut_off();
 		if (times)
 			leave();
 	}
@@ -326,7 +338,7 @@ static int attack(const char *name, const char *times)
 		if (strcmp(attacks[i].name, name) != 0)
 			continue;
 		attacks[i].run(times ? atoi(times) : attacks[i].times);
-		printf("work=%lu\n", work);
+		printf("unnoticed=%u work=%lu\n", unnoticed, work);
 		fflush(stdout);
 		for (;;)
 			pause();

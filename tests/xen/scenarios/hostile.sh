@@ -53,6 +53,8 @@ attacked() {
 	allowed=$((20 + 4 * (work + $(number round_trips /run/steady)) * cost / 1000))
 	note "$2: $(cat /run/work /run/steady | tr '\n' ' ')ticks=$used of $allowed, peak $(peak_kib "$daemon") KiB"
 	[ -n "$work" ] && [ $used -le $allowed ]
+	step "$2: the daemon has noticed what is wrong with a ring"
+	[ "$(number unnoticed /run/work)" = 0 ]
 	step "$2: the daemon has not grown"
 	[ "$(peak_kib "$daemon")" -le $((peak + $3)) ]
 	step "$2: it comes to rest while the guest holds the ring"
@@ -91,15 +93,11 @@ scenario_hostile_churn_1000() {
 	attacked churn churn 2048
 }
 
-scenario_hostile_unread() {
-	victim unread
-	attacked unread flood_unread 4096
-}
-
-# The quota of a namespace is 32 MiB of paths and values.
+# The quota of a namespace is 32 MiB of paths and values; the flood is of 46 MiB.
 scenario_hostile_flood() {
 	victim flood
-	attacked flood flood 49152
+	attacked flood flood_unread 4096
+	attacked flood flood 40960
 }
 
 # ---- in the guest ----

@@ -104,7 +104,7 @@ churn() {
 }
 
 scenario_churn() {
-	churn 100
+	churn 50
 }
 
 scenario_churn_1000() {
