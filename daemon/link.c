@@ -11,6 +11,9 @@ _Static_assert(OUTQ_UNIT <= VCHAN_PIECE_SIZE, "else ready() might never come");
 /* Writes in one turn, so that a peer that reads fast does not hold up local clients. */
 #define WRITES_PER_TURN 8
 
+/* So long an answer waits for another message to leave with. */
+#define ANSWER_DELAY_US 5000
+
 /* The pause after a link has ended, doubled each time that it was the peer's fault. */
 #define FIRST_DELAY_MS 20
 #define LAST_DELAY_MS 1000
@@ -40,6 +43,32 @@ static unsigned pause_ms(struct link *l)
 	return (unsigned)(l->since_ms + MINUTE_MS - now);
 }
 
+static void stop_waiting(struct link *l)
+{
+	if (l->is_waiting)
+		event_del(&l->overdue);
+	l->is_waiting = false;
+}
+
+/* Whether all that there is to send may wait, and has not done so for too long. */
+static bool is_in_no_hurry(struct link *l)
+{
+	static const struct timeval delay = {.tv_usec = ANSWER_DELAY_US};
+
+	if (!replica_may_wait(l->replica))
+		return false;
+	if (!l->is_waiting)
+		event_add(&l->overdue, &delay);
+	l->is_waiting = true;
+	return evtimer_pending(&l->overdue, NULL);
+}
+
+/* link_turn() will see that it is not pending any more. */
+static void on_overdue(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd, (void)what, (void)context;
+}
+
 static void end(struct link *l, const char *why, bool fault)
 {
 	if (fault)
@@ -47,6 +76,7 @@ static void end(struct link *l, const char *why, bool fault)
 	else
 		log_info("the link to the peer has ended");
 	l->connected = false;
+	stop_waiting(l);
 	replica_disconnected(l->replica);
 	vchan_restart(l->vchan, pause_ms(l));
 	l->delay_ms = fault ? l->delay_ms * 2 : FIRST_DELAY_MS;
@@ -106,6 +136,7 @@ int link_open(struct link *l, struct replica *replica,
 		.gone = gone,
 		.context = context,
 	};
+	evtimer_assign(&l->overdue, base, on_overdue, l);
 	return vchan_open(&l->vchan, transport, base, address, &handlers, l);
 }
 
@@ -147,8 +178,11 @@ bool link_turn(struct link *l)
 	if (!l->connected)
 		return false;
 	replica_run(l->replica);
-	while (writes < WRITES_PER_TURN && write_once(l))
-		writes++;
+	if (!is_in_no_hurry(l)) {
+		stop_waiting(l);
+		while (writes < WRITES_PER_TURN && write_once(l))
+			writes++;
+	}
 	report_refusals(l);
 	if (l->replica->failure) {
 		end(l, l->replica->failure, true);
@@ -160,5 +194,8 @@ bool link_turn(struct link *l)
 
 void link_close(struct link *l)
 {
+	stop_waiting(l);
+	if (l->connected)
+		write_once(l);
 	vchan_close(l->vchan);
 }

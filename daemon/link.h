@@ -3,6 +3,8 @@
 #ifndef QDB_LINK_H
 #define QDB_LINK_H
 
+#include <event2/event_struct.h>
+
 #include "daemon/core/domain.h"
 #include "daemon/vchan/vchan.h"
 
@@ -10,7 +12,9 @@ struct link {
 	struct replica *replica;
 	struct vchan *vchan;
 	bool connected;
-	bool broken; /* writing failed: read what is left, then end */
+	bool broken;          /* writing failed: read what is left, then end */
+	bool is_waiting;      /* answers are, for something that they can leave with */
+	struct event overdue; /* they have waited long enough */
 	unsigned delay_ms;
 	size_t refused_before; /* when this link began */
 	bool told_refusals;

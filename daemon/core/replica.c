@@ -50,6 +50,9 @@
 /* What a full input buffer can ask for in answers. */
 #define ANSWERS_SIZE (MESSAGE_STREAM_SIZE / MESSAGE_HEADER_SIZE * MESSAGE_HEADER_SIZE)
 
+/* So many answers are worth a message of their own. */
+#define MANY_ANSWERS 8
+
 void replica_init(struct replica *r, enum replica_role role, uint64_t id,
 		  struct domain *d)
 {
@@ -87,6 +90,7 @@ void replica_disconnected(struct replica *r)
 {
 	r->state = REPLICA_DOWN;
 	outq_clear(&r->out);
+	r->answers = 0;
 }
 
 /* ---- operations and answers ---- */
@@ -113,6 +117,8 @@ static bool our_entry_stands(const struct entry *e, void *context)
  */
 static void answer(struct replica *r, const struct message *m, int result)
 {
+	const bool alone = r->answers == outq_used(&r->out);
+
 	if (result == -ENOMEM) {
 		sending_fail(r, "no memory for a change of the peer's");
 		return;
@@ -123,6 +129,8 @@ static void answer(struct replica *r, const struct message *m, int result)
 	if (result == -EDQUOT && r->role == REPLICA_DOM0)
 		sending_owe(r, m->path, m->path_len);
 	sending_say(r, result < 0 ? QDB_RESP_ERROR : QDB_RESP_OK, m->path, m->path_len);
+	if (alone)
+		r->answers = outq_used(&r->out);
 }
 
 static int apply_write(struct replica *r, const struct message *m)
@@ -218,6 +226,12 @@ void replica_run(struct replica *r)
 		sending_run(r);
 }
 
+bool replica_may_wait(const struct replica *r)
+{
+	return r->answers > 0 && r->answers == outq_used(&r->out) &&
+	       r->answers < MANY_ANSWERS * MESSAGE_HEADER_SIZE;
+}
+
 const uint8_t *replica_output(struct replica *r, size_t max, size_t *len)
 {
 	return outq_peek(&r->out, max, len);
@@ -226,4 +240,5 @@ const uint8_t *replica_output(struct replica *r, size_t max, size_t *len)
 void replica_sent(struct replica *r, size_t len)
 {
 	outq_consume(&r->out, len);
+	r->answers -= len < r->answers ? len : r->answers;
 }

@@ -52,6 +52,7 @@ struct replica {
 
 	struct message_stream in;
 	struct outq out;
+	size_t answers; /* bytes of answers at the front of `out`, nothing else between */
 	struct changes changes;
 };
 
@@ -72,6 +73,12 @@ void replica_received(struct replica *r, size_t len);
 
 /* Prepares output as far as the bounds allow. Also to be called when output has left. */
 void replica_run(struct replica *r);
+
+/*
+ * Whether there is output and it may wait some milliseconds for more: a few answers, for
+ * which nobody waits. To leave with what comes next they cost both ends nothing.
+ */
+bool replica_may_wait(const struct replica *r);
 
 /* At most `max` bytes to be put into the vchan, all of them at once; see outq_peek(). */
 const uint8_t *replica_output(struct replica *r, size_t max, size_t *len);

@@ -398,6 +398,25 @@ START_TEST(a_full_namespace_is_told_to_the_peer)
 }
 END_TEST
 
+START_TEST(a_few_answers_may_wait_for_company)
+{
+	begin_as_legacy_vm();
+	ck_assert(!replica_may_wait(&dom0.replica));
+	say(&dom0, QDB_CMD_WRITE, "/a", "1");
+	ck_assert(replica_may_wait(&dom0.replica));
+	set(&dom0, "/b", "2");
+	ck_assert(!replica_may_wait(&dom0.replica));
+	ck_assert_str_eq(hear(&dom0), "OK /a; WRITE /b=2");
+	ck_assert(!replica_may_wait(&dom0.replica));
+	for (int i = 0; i < 7; i++) {
+		say(&dom0, QDB_CMD_WRITE, "/a", "1");
+		ck_assert(replica_may_wait(&dom0.replica));
+	}
+	say(&dom0, QDB_CMD_WRITE, "/a", "1");
+	ck_assert(!replica_may_wait(&dom0.replica));
+}
+END_TEST
+
 static void fill(TCase *t)
 {
 	tcase_add_checked_fixture(t, ends_setup, ends_teardown);
@@ -422,6 +441,7 @@ static void fill(TCase *t)
 			    sizeof(violations) / sizeof(violations[0]));
 	tcase_add_test(t, answers_that_are_not_read_stop_the_reading);
 	tcase_add_test(t, a_full_namespace_is_told_to_the_peer);
+	tcase_add_test(t, a_few_answers_may_wait_for_company);
 }
 
 UNIT_MAIN("replica", fill)
