@@ -120,12 +120,27 @@ scenario_sync() {
 	note "round trip through both daemons: $(pingpong "$domid" sync 200)"
 	step "end dom0's daemon"
 	kill "$(daemon_pid sync)"
+	await_poll 60 daemon_ended sync
+	step "the guest's end is the end of its state"
+	daemon sync
+	xl destroy sync
 	await_poll 60 daemon_gone sync
 }
 
-# Nothing is left of the daemon for NAME: process, sockets, pidfile, keys of the guest in $domid.
-daemon_gone() {
-	[ "$(echo /var/run/qubes/qubesdb."$1".*)" = "/var/run/qubes/qubesdb.$1.*" ] &&
+# daemon_left NAME: the files of the daemon for NAME that are there, but for its state.
+daemon_left() {
+	find /var/run/qubes -name "qubesdb.$1.*" ! -name "*.state*"
+}
+
+# Of the daemon for NAME nothing but its state is left: no process, socket, pidfile, and no keys for
+# the guest in $domid.
+daemon_ended() {
+	[ -z "$(daemon_left "$1")" ] &&
 		! pgrep -f "qubesdb-daemon.* $domid $1" >/dev/null &&
 		! xenstore-exists "data/vchan/$domid"
+}
+
+# Nor is that.
+daemon_gone() {
+	daemon_ended "$1" && [ "$(echo /var/run/qubes/qubesdb."$1".*)" = "/var/run/qubes/qubesdb.$1.*" ]
 }

@@ -91,16 +91,21 @@ churn() {
 	note "dom0's daemon, descriptors, mappings, KiB, event channels and grants before and after $turns connections: $before, $after"
 	same_size "$before" "$after"
 	step "a server that closes whatever connects"
+	closing_server 5
 	before=$(inside "$domid" 'echo $(size $(pidof qubesdb-daemon)) $(event_channels) 0')
-	kill "$pid"
-	await_poll 60 daemon_gone churn
-	vchan-churn server "$domid" "data/vchan/$domid/111" "$turns"
-	daemon churn
-	fill churn
-	same "$domid" churn
+	closing_server "$turns"
 	after=$(inside "$domid" 'echo $(size $(pidof qubesdb-daemon)) $(event_channels) 0')
 	note "the agent, before and after as many: $before, $after"
 	same_size "$before" "$after"
+}
+
+# closing_server TURNS: one takes the daemon's place for so many connections.
+closing_server() {
+	kill "$(daemon_pid churn)"
+	await_poll 60 daemon_ended churn
+	vchan-churn server "$domid" "data/vchan/$domid/111" "$1"
+	daemon churn
+	same "$domid" churn
 }
 
 scenario_churn() {
