@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A client of a session, moved as daemon/clients.c moves it. Whatever bytes it sends, it
+ * knows by the table of the protocol which answers must come, and in which order; only
+ * what the namespace holds it does not know.
+ */
+#include <string.h>
+
+#include "tests/fuzz/fuzz.h"
+
+#define SEND_SIZE (32u * 1024u)
+
+/* ---- requests ---- */
+
+static bool is_refused(const struct fuzz_client *c, const struct wire_message *m)
+{
+	const bool changes = m->type == QDB_CMD_WRITE || m->type == QDB_CMD_RM;
+
+	if (m->type > QDB_CMD_UNWATCH || m->kind == WIRE_ILL_FORMED)
+		return true;
+	if (c->read_only && changes)
+		return true;
+	if (m->type != QDB_CMD_WRITE)
+		return m->data_len > 0;
+	return m->kind != WIRE_ENTRY || m->data_len > QDB_MAX_DATA || m->has_nul;
+}
+
+static void asked(void *context, const struct wire_message *m)
+{
+	struct fuzz_client *c = context;
+	struct expected *e;
+
+	fuzz_require(c->n_pending < CLIENT_PENDING);
+	e = &c->pending[(c->first + c->n_pending++) % CLIENT_PENDING];
+	e->type = m->type;
+	e->refused = is_refused(c, m);
+	e->kind = m->kind;
+	e->path_len = m->path_len;
+	memcpy(e->path, m->path, sizeof(e->path));
+	c->has_watched |= m->type == QDB_CMD_WATCH;
+}
+
+bool client_send(struct fuzz_client *c, const uint8_t *bytes, size_t len)
+{
+	if (!c->session || sizeof(c->socket) - c->waiting < len)
+		return false;
+	if (CLIENT_PENDING - c->n_pending < len / HEADER_SIZE + 1)
+		return false;
+	memcpy(c->socket + c->waiting, bytes, len);
+	c->waiting += len;
+	framing_feed(&c->sent, bytes, len, asked, c);
+	return true;
+}
+
+void client_deliver(struct fuzz_client *c, size_t max)
+{
+	uint8_t *space;
+	size_t n = c->session ? session_space(c->session, &space) : 0;
+
+	if (n > max)
+		n = max;
+	if (n > c->waiting)
+		n = c->waiting;
+	if (n == 0)
+		return;
+	memcpy(space, c->socket, n);
+	memmove(c->socket, c->socket + n, c->waiting - n);
+	c->waiting -= n;
+	session_received(c->session, n);
+	session_run(c->session);
+}
+
+/* ---- answers ---- */
+
+static bool is_done(const struct expected *e, unsigned type)
+{
+	switch (e->type) {
+	case QDB_CMD_READ:
+		return type == QDB_RESP_READ && e->kind == WIRE_ENTRY;
+	case QDB_CMD_WRITE:
+	case QDB_CMD_WATCH:
+		return type == QDB_RESP_OK;
+	case QDB_CMD_RM:
+		return type == QDB_RESP_OK && e->kind != WIRE_NOTHING;
+	case QDB_CMD_UNWATCH:
+		return type == QDB_RESP_OK;
+	}
+	return false;
+}
+
+static bool may_be_absent(const struct expected *e)
+{
+	return e->type == QDB_CMD_READ || e->type == QDB_CMD_RM ||
+	       e->type == QDB_CMD_UNWATCH;
+}
+
+/* Only changes and watches have a quota. */
+static bool may_fail(const struct expected *e)
+{
+	if (e->refused)
+		return true;
+	return e->type == QDB_CMD_WRITE || e->type == QDB_CMD_RM ||
+	       e->type == QDB_CMD_WATCH;
+}
+
+static void check_single(const struct expected *e, const struct wire_message *m)
+{
+	fuzz_require(m->path_len == e->path_len &&
+		     memcmp(m->path, e->path, e->path_len) == 0);
+	fuzz_require(m->data_len == 0 || m->type == QDB_RESP_READ);
+	if (m->type == QDB_RESP_ERROR)
+		fuzz_require(may_fail(e));
+	else if (m->type == QDB_RESP_ERROR_NOENT)
+		fuzz_require(!e->refused && may_be_absent(e));
+	else
+		fuzz_require(!e->refused && is_done(e, m->type));
+}
+
+static void check_listed(struct fuzz_client *c, const struct expected *e,
+			 const struct wire_message *m)
+{
+	const bool values = e->type == QDB_CMD_MULTIREAD;
+	const bool descending = values && e->path_len == 0;
+	const int order = strcmp(m->path, c->last);
+
+	fuzz_require(!e->refused && m->kind == WIRE_ENTRY);
+	fuzz_require(strncmp(m->path, e->path, e->path_len) == 0);
+	fuzz_require(values || m->data_len == 0);
+	fuzz_require(c->listed == 0 || (descending ? order < 0 : order > 0));
+	memcpy(c->last, m->path, sizeof(c->last));
+	c->listed++;
+}
+
+/* Returns whether the answer is complete. */
+static bool check_answer(struct fuzz_client *c, const struct expected *e,
+			 const struct wire_message *m)
+{
+	const bool lists = e->type == QDB_CMD_LIST || e->type == QDB_CMD_MULTIREAD;
+
+	if (!lists || (m->type == QDB_RESP_ERROR && e->type == QDB_CMD_LIST)) {
+		check_single(e, m);
+		fuzz_require(c->listed == 0);
+		return true;
+	}
+	fuzz_require(m->type ==
+		     (e->type == QDB_CMD_LIST ? QDB_RESP_LIST : QDB_RESP_MULTIREAD));
+	if (m->path_len > 0) {
+		check_listed(c, e, m);
+		return false;
+	}
+	fuzz_require(m->data_len == 0);
+	fuzz_require(!e->refused || c->listed == 0);
+	c->listed = 0;
+	return true;
+}
+
+static void answered(void *context, const struct wire_message *m)
+{
+	struct fuzz_client *c = context;
+
+	fuzz_require(!m->dirty && !m->has_nul && m->data_len <= QDB_MAX_DATA);
+	if (m->type == QDB_RESP_WATCH) {
+		fuzz_require(c->has_watched && m->data_len == 0);
+		fuzz_require(m->kind == WIRE_ENTRY || m->kind == WIRE_DIRECTORY);
+		return;
+	}
+	fuzz_require(c->n_pending > 0);
+	if (!check_answer(c, &c->pending[c->first], m))
+		return;
+	c->first = (c->first + 1) % CLIENT_PENDING;
+	c->n_pending--;
+}
+
+bool client_take(struct fuzz_client *c, size_t max)
+{
+	const uint8_t *bytes;
+	size_t len;
+
+	if (!c->session)
+		return false;
+	bytes = session_output(c->session, &len);
+	if (len == 0)
+		return false;
+	fuzz_require(len <= SEND_SIZE);
+	c->torn |= max < len;
+	if (len > max)
+		len = max;
+	framing_feed(&c->received, bytes, len, answered, c);
+	fuzz_require(c->torn || framing_is_between(&c->received));
+	session_sent(c->session, len);
+	session_run(c->session);
+	return true;
+}
+
+/* ---- a client's life ---- */
+
+bool client_open(struct fuzz_client *c, struct domain *d, bool read_only)
+{
+	const bool room = account_room(&d->connections) > 0;
+	int r;
+
+	memset(c, 0, offsetof(struct fuzz_client, socket));
+	c->waiting = c->n_pending = c->first = c->listed = 0;
+	c->domain = d;
+	c->read_only = read_only;
+	r = session_new(&c->session, d,
+			read_only ? SESSION_READ_ONLY : SESSION_READ_WRITE, c);
+	fuzz_require((r == 0) == room);
+	if (r < 0)
+		c->session = NULL;
+	return r == 0;
+}
+
+void client_close(struct fuzz_client *c)
+{
+	if (c->session)
+		session_free(c->session);
+	c->session = NULL;
+}
+
+/* Only who watches and does not read may be given up. */
+void client_settle(struct fuzz_client *c)
+{
+	size_t len;
+
+	if (!c->session)
+		return;
+	session_output(c->session, &len);
+	if (session_failure(c->session)) {
+		fuzz_require(c->has_watched && len > 0);
+		client_close(c);
+		return;
+	}
+	if (session_has_work(c->session) && !c->stalled)
+		session_run(c->session);
+	if (c->stalled && len > 0)
+		session_stalled(c->session);
+}
+
+void client_finish(struct fuzz_client *c)
+{
+	size_t before;
+
+	c->stalled = false;
+	while (c->session) {
+		before = c->waiting;
+		client_deliver(c, SIZE_MAX);
+		client_settle(c);
+		if (!client_take(c, SIZE_MAX) && c->waiting == before)
+			break;
+	}
+	if (!c->session)
+		return;
+	fuzz_require(c->waiting == 0 && c->n_pending == 0);
+	fuzz_require(session_is_idle(c->session) && !session_has_work(c->session));
+}
+
+static struct fuzz_client honest;
+
+static void request(struct fuzz_client *c, unsigned type, const char *value)
+{
+	uint8_t message[HEADER_SIZE + 16] = {0};
+	const size_t len = strlen(value);
+
+	message[0] = (uint8_t)type;
+	memcpy(message + 1, "/honest", 7);
+	message[68] = (uint8_t)len;
+	memcpy(message + HEADER_SIZE, value, len);
+	fuzz_require(client_send(c, message, HEADER_SIZE + len));
+	client_finish(c);
+}
+
+void client_must_be_served(struct domain *d)
+{
+	const struct entry *e;
+
+	fuzz_require(client_open(&honest, d, false));
+	request(&honest, QDB_CMD_WRITE, "value");
+	e = namespace_find(&d->entries, "/honest", 7);
+	fuzz_require(e && e->value_len == 5 && memcmp(e->value, "value", 5) == 0);
+	request(&honest, QDB_CMD_READ, "");
+	request(&honest, QDB_CMD_RM, "");
+	fuzz_require(!namespace_find(&d->entries, "/honest", 7));
+	client_close(&honest);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Local clients against their sessions: several at once, their requests split and
+ * interleaved, some read-only, some that stop reading; beside them the peer's changes.
+ * The domain is dom0's own, or a VM's that does not serve before its script says so.
+ */
+#include <string.h>
+
+#include "tests/fuzz/fuzz.h"
+
+#define CLIENTS 4
+#define REQUESTS 20000 /* of one input */
+
+struct session_run {
+	struct script script;
+	struct domain domain;
+	struct fuzz_client clients[CLIENTS];
+	unsigned requests;
+};
+
+static struct session_run run;
+
+static struct fuzz_client *choose_client(void)
+{
+	return &run.clients[script_byte(&run.script) % CLIENTS];
+}
+
+static size_t connected(void)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < CLIENTS; i++)
+		n += run.clients[i].session != NULL;
+	return n;
+}
+
+static void settle(bool all)
+{
+	while (session_next_active(&run.domain))
+		;
+	for (int i = 0; i < CLIENTS; i++)
+		client_settle(&run.clients[i]);
+	check_domain(&run.domain, connected(), all);
+}
+
+static void send(struct fuzz_client *c, const uint8_t *bytes, size_t len, size_t piece)
+{
+	if (!client_send(c, bytes, len))
+		return;
+	client_deliver(c, piece);
+	client_deliver(c, piece < len ? len : 0);
+}
+
+static void send_message(struct fuzz_client *c)
+{
+	uint8_t message[REQUEST_SIZE];
+	const size_t len = script_message(&run.script, message);
+	const unsigned piece = script_byte(&run.script);
+
+	send(c, message, len, piece < 0x80 ? SIZE_MAX : piece - 0x7f);
+}
+
+static void send_raw(struct fuzz_client *c)
+{
+	uint8_t bytes[256];
+	const size_t len = script_bytes(&run.script, bytes, script_byte(&run.script));
+
+	send(c, bytes, len, SIZE_MAX);
+}
+
+/* The same again and again, but for the last characters of an entry's path. */
+static void send_many(struct fuzz_client *c)
+{
+	uint8_t message[REQUEST_SIZE];
+	const size_t len = script_message(&run.script, message);
+	const unsigned how = script_byte(&run.script);
+	const unsigned times = 1u << how % 13;
+	const size_t path = strnlen((char *)message + 1, QDB_MAX_PATH);
+
+	for (unsigned i = 0; i < times && run.requests++ < REQUESTS; i++) {
+		if (how >= 0x80 && path >= 2 && path + 3 < QDB_MAX_PATH)
+			for (unsigned digit = 0; digit < 3; digit++)
+				message[1 + path + digit] =
+					(uint8_t)('a' + (i >> 4 * digit & 0xf));
+		if (!client_send(c, message, len))
+			return;
+		client_deliver(c, len);
+		if (!c->stalled)
+			while (client_take(c, SIZE_MAX))
+				;
+	}
+}
+
+static void change_as_peer(void)
+{
+	char path[QDB_MAX_PATH];
+	const size_t len = script_path(&run.script, path);
+	const enum wire_path kind = wire_classify(path, len);
+
+	if (kind == WIRE_ENTRY && script_byte(&run.script) & 1)
+		domain_apply_write(&run.domain, path, len, "peer", 4);
+	else if (kind == WIRE_ENTRY || kind == WIRE_DIRECTORY)
+		domain_apply_remove(&run.domain, path, len, NULL, NULL);
+}
+
+static void reopen(struct fuzz_client *c)
+{
+	const unsigned how = script_byte(&run.script);
+
+	client_close(c);
+	if (how & 2)
+		squeeze_domain(&run.domain, 0);
+	client_open(c, &run.domain, how & 1);
+}
+
+static void serve(void)
+{
+	run.domain.serving = true;
+	for (int i = 0; i < CLIENTS; i++)
+		if (run.clients[i].session)
+			session_run(run.clients[i].session);
+}
+
+static void step(void)
+{
+	const unsigned op = script_byte(&run.script) % 16;
+	struct fuzz_client *c = choose_client();
+
+	switch (op) {
+	case 0:
+		send_raw(c);
+		break;
+	case 1:
+		send_many(c);
+		break;
+	case 2:
+		client_deliver(c, script_byte(&run.script));
+		break;
+	case 3:
+		client_take(c, 1 + script_byte(&run.script) * 100);
+		break;
+	case 4:
+		while (client_take(c, SIZE_MAX))
+			;
+		break;
+	case 5:
+		c->stalled = !c->stalled;
+		break;
+	case 6:
+		reopen(c);
+		break;
+	case 7:
+		change_as_peer();
+		break;
+	case 8:
+		squeeze_domain(&run.domain, script_byte(&run.script));
+		break;
+	case 9:
+		serve();
+		break;
+	default:
+		send_message(c);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	run.script = (struct script){data, data + size};
+	run.requests = 0;
+	domain_init(&run.domain,
+		    script_byte(&run.script) & 1 ? REPLICA_VM : REPLICA_ALONE, 1);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		client_open(&run.clients[i], &run.domain, i == CLIENTS - 1);
+	while (!script_is_over(&run.script)) {
+		step();
+		settle(false);
+	}
+	serve();
+	for (int i = 0; i < CLIENTS; i++)
+		client_finish(&run.clients[i]);
+	settle(true);
+	relax_domain(&run.domain);
+	client_must_be_served(&run.domain);
+	for (int i = 0; i < CLIENTS; i++)
+		client_close(&run.clients[i]);
+	check_domain(&run.domain, 0, true);
+	fuzz_require(run.domain.watches.account.used == 0);
+	domain_free(&run.domain);
+	return 0;
+}
