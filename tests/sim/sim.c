@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Many seeds or one; README beside this tells how. Without arguments it is the test that
- * `make check` runs: the scenarios, and then as many seeds of each configuration as the
- * table below says.
+ * `make check` runs: the scenarios, the runs in which each allocation fails once, and
+ * then as many seeds of each configuration as the table below says.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -17,6 +17,7 @@
 #else
 #define SEEDS_DIVISOR 1
 #endif
+#define MEMORY_SEEDS 40
 
 #define NOT (1u << DIVERGED | 1u << LOST | 1u << STALE | 1u << EXITED | 1u << STUCK)
 /*
@@ -201,6 +202,7 @@ static int check(void)
 {
 	unsigned passed = 0, failed = scenarios_run(&passed);
 
+	failed += memory_run(&passed, MEMORY_SEEDS / SEEDS_DIVISOR);
 	for (size_t i = 0; i < CONFIGS; i++) {
 		const unsigned seeds = configs[i].check_seeds / SEEDS_DIVISOR;
 

@@ -291,12 +291,18 @@ void end_die(struct end *e, const char *why);
 /* While this points to a number, it is counted down, and at 0 an allocation fails. */
 extern unsigned *alloc_starve;
 extern bool alloc_has_starved;
+extern unsigned alloc_failures; /* ever */
 
-/* ---- shrink.c and scenarios.c ---- */
+/* How many places the core has allocated at, and at how many of them that has failed. */
+#define ALLOC_SITES 64
+unsigned alloc_sites(unsigned *failed);
+
+/* ---- shrink.c, scenarios.c and memory.c ---- */
 
 unsigned shrink(const struct config *c, struct action *actions, unsigned n,
 		const struct world *failed, unsigned verdicts);
 unsigned scenarios_run(unsigned *passed);
+unsigned memory_run(unsigned *passed, unsigned seeds);
 const struct config *config_find(const char *name);
 
 /* Whether a legacy peer's death for this reason cannot be avoided; a table in sim.c. */
