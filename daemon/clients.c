@@ -66,10 +66,21 @@ static void set_waiting(struct client *client, bool waiting)
 	client->is_waiting = waiting;
 }
 
+/* A client that cannot be waited for is not kept waiting. */
+static bool await(struct client *client, struct event *event)
+{
+	if (event_add(event, NULL) == 0)
+		return true;
+	log_warning("a client is disconnected: %s", strerror(errno));
+	client->dead = true;
+	touch(client);
+	return false;
+}
+
 static void set_reading(struct client *client, bool reading)
 {
 	if (reading && !client->reading)
-		event_add(&client->readable, NULL);
+		reading = await(client, &client->readable);
 	else if (!reading && client->reading)
 		event_del(&client->readable);
 	client->reading = reading;
@@ -96,7 +107,7 @@ static void flush(struct client *client)
 		}
 		client->blocked = true;
 		session_stalled(client->session);
-		event_add(&client->writable, NULL);
+		await(client, &client->writable);
 	}
 }
 
@@ -305,10 +316,24 @@ static bool somebody_leaves(const struct clients *c)
 	return any;
 }
 
+static void pause_accepting(struct listener *l)
+{
+	static const struct timeval pause = {.tv_usec = 100000};
+
+	log_warning("cannot accept clients now: %s", strerror(errno));
+	event_del(&l->accept);
+	event_add(&l->resume, &pause);
+}
+
+static void begin_accepting(struct listener *l)
+{
+	if (event_add(&l->accept, NULL) < 0)
+		pause_accepting(l);
+}
+
 /* Nobody is turned away from a place that is just being left. */
 static void on_accept(evutil_socket_t listener, short what, void *context)
 {
-	static const struct timeval pause = {.tv_usec = 100000};
 	struct listener *l = context;
 
 	(void)what;
@@ -325,9 +350,7 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
 		}
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
-		log_warning("cannot accept clients now: %s", strerror(errno));
-		event_del(&l->accept);
-		event_add(&l->resume, &pause);
+		pause_accepting(l);
 		return;
 	}
 }
@@ -337,7 +360,7 @@ static void on_resume(evutil_socket_t fd, short what, void *context)
 	struct listener *l = context;
 
 	(void)fd, (void)what;
-	event_add(&l->accept, NULL);
+	begin_accepting(l);
 }
 
 void clients_init(struct clients *c, struct event_base *base, struct domain *d)
@@ -362,7 +385,7 @@ void clients_listen(struct clients *c, enum session_access access, int fd)
 	l->fd = fd;
 	event_assign(&l->accept, c->base, fd, EV_READ | EV_PERSIST, on_accept, l);
 	evtimer_assign(&l->resume, c->base, on_resume, l);
-	event_add(&l->accept, NULL);
+	begin_accepting(l);
 }
 
 void clients_close(struct clients *c)

@@ -109,7 +109,7 @@ static int tell_supervisor(void)
 
 static void settle_supervisor(int r)
 {
-	if (r == -EAGAIN) {
+	if (r == -EAGAIN || r == -ENOBUFS) {
 		event_add(&supervisor_listens, NULL);
 		return;
 	}

@@ -77,13 +77,18 @@ static void on_ready(evutil_socket_t fd, short what, void *context)
 
 static void begin(struct socket_vchan *v, int fd)
 {
+	event_assign(&v->readable, v->common.base, fd, EV_READ | EV_PERSIST, on_ready, v);
+	event_assign(&v->writable, v->common.base, fd, EV_WRITE, on_ready, v);
+	if (event_add(&v->readable, NULL) < 0) {
+		log_warning("cannot take a connection: %s", strerror(errno));
+		close(fd);
+		schedule(v, LAST_RETRY_MS);
+		return;
+	}
 	v->fd = fd;
 	v->reading = true;
 	v->retry_ms = FIRST_RETRY_MS;
 	v->failure = 0;
-	event_assign(&v->readable, v->common.base, fd, EV_READ | EV_PERSIST, on_ready, v);
-	event_assign(&v->writable, v->common.base, fd, EV_WRITE, on_ready, v);
-	event_add(&v->readable, NULL);
 	v->common.handlers->connected(v->common.context);
 }
 
@@ -138,10 +143,10 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
 	struct socket_vchan *v = context;
 
 	(void)fd, (void)what;
-	if (v->common.address.end == VCHAN_SERVER)
-		event_add(&v->accept, NULL);
-	else
+	if (v->common.address.end == VCHAN_CLIENT)
 		try_to_connect(v);
+	else if (event_add(&v->accept, NULL) < 0)
+		schedule(v, LAST_RETRY_MS);
 }
 
 /* VCHAN_DOMAIN tells a stand-in domain its own id; dom0's is the default. */
@@ -220,7 +225,8 @@ static int begin_to_listen(struct socket_vchan *v)
 	}
 	event_assign(&v->accept, v->common.base, v->listener, EV_READ | EV_PERSIST,
 		     on_accept, v);
-	event_add(&v->accept, NULL);
+	if (event_add(&v->accept, NULL) < 0)
+		schedule(v, LAST_RETRY_MS);
 	return 0;
 }
 
@@ -269,11 +275,11 @@ static void listen_to_socket(struct vchan *v, bool wanted)
 
 	if (s->fd < 0 || s->reading == wanted)
 		return;
-	s->reading = wanted;
-	if (wanted)
-		event_add(&s->readable, NULL);
-	else
+	if (!wanted)
 		event_del(&s->readable);
+	else if (event_add(&s->readable, NULL) < 0)
+		return;
+	s->reading = wanted;
 }
 
 static size_t room_in_socket(struct vchan *v)
@@ -289,8 +295,7 @@ static ssize_t write_socket(struct vchan *v, const void *buf, size_t len)
 		return n;
 	if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
 		return -EPIPE;
-	event_add(&of(v)->writable, NULL);
-	return -EAGAIN;
+	return event_add(&of(v)->writable, NULL) < 0 ? -EPIPE : -EAGAIN;
 }
 
 static void end_connection(struct socket_vchan *v)
