@@ -59,9 +59,6 @@ static void check_watches(struct watch_index *index)
 
 static void check_replica(struct replica *r)
 {
-	check_account(&r->changes.paths);
-	check_account(&r->changes.unanswered);
-	fuzz_require(outq_used(&r->out) <= r->out.limit);
 	fuzz_require(changes_is_consistent(&r->changes));
 	check_map(&r->changes.map);
 }
@@ -71,6 +68,9 @@ void check_domain(struct domain *d, size_t clients, bool all)
 	check_account(&d->entries.entries);
 	check_account(&d->entries.bytes);
 	check_account(&d->watches.account);
+	check_account(&d->replica.changes.paths);
+	check_account(&d->replica.changes.unanswered);
+	fuzz_require(outq_used(&d->replica.out) <= d->replica.out.limit);
 	fuzz_require(d->connections.used == clients);
 	if (all || d->entries.entries.used < SMALL)
 		check_entries(&d->entries);

@@ -10,6 +10,8 @@
 
 #define SEND_SIZE (32u * 1024u)
 
+size_t client_bytes;
+
 /* ---- requests ---- */
 
 static bool is_refused(const struct fuzz_client *c, const struct wire_message *m)
@@ -185,6 +187,7 @@ bool client_take(struct fuzz_client *c, size_t max)
 	c->torn |= max < len;
 	if (len > max)
 		len = max;
+	client_bytes += len;
 	framing_feed(&c->received, bytes, len, answered, c);
 	fuzz_require(c->torn || framing_is_between(&c->received));
 	session_sent(c->session, len);

@@ -132,6 +132,10 @@ void client_deliver(struct fuzz_client *c, size_t max);
 /* The client reads at most `max` bytes; false: there are none. */
 bool client_take(struct fuzz_client *c, size_t max);
 
+/* What all clients have read; an input that makes them read more is cut off. */
+#define CLIENT_BUDGET (4u << 20)
+extern size_t client_bytes;
+
 /* A turn of the daemon: sessions that are active, or must go. */
 void client_settle(struct fuzz_client *c);
 

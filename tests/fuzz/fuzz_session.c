@@ -82,7 +82,7 @@ static void send_many(struct fuzz_client *c)
 			for (unsigned digit = 0; digit < 3; digit++)
 				message[1 + path + digit] =
 					(uint8_t)('a' + (i >> 4 * digit & 0xf));
-		if (!client_send(c, message, len))
+		if (client_bytes > CLIENT_BUDGET || !client_send(c, message, len))
 			return;
 		client_deliver(c, len);
 		if (!c->stalled)
@@ -167,11 +167,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	run.script = (struct script){data, data + size};
 	run.requests = 0;
+	client_bytes = 0;
 	domain_init(&run.domain,
 		    script_byte(&run.script) & 1 ? REPLICA_VM : REPLICA_ALONE, 1);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		client_open(&run.clients[i], &run.domain, i == CLIENTS - 1);
-	while (!script_is_over(&run.script)) {
+	while (!script_is_over(&run.script) && client_bytes < CLIENT_BUDGET) {
 		step();
 		settle(false);
 	}

@@ -460,7 +460,8 @@ int fuzz_link(enum replica_role role, const uint8_t *data, size_t size)
 	domain_init(&run.domain, role, 0xd0);
 	client_open(&run.client, &run.domain, false);
 	run.up = false;
-	while (!script_is_over(&run.script)) {
+	client_bytes = 0;
+	while (!script_is_over(&run.script) && client_bytes < CLIENT_BUDGET) {
 		step();
 		settle();
 	}

@@ -69,6 +69,9 @@ static const char *const paths[] = {
 };
 #define PATHS (sizeof(paths) / sizeof(paths[0]))
 
+/* Where what is allowed in a path begins and ends. */
+static const char edges[] = ",-./:;?@AZ[^_`az{ 09";
+
 /* Up to 64 bytes, which then have no NUL behind them. */
 static size_t choose_path(struct script *s, uint8_t field[QDB_MAX_PATH])
 {
@@ -81,7 +84,7 @@ static size_t choose_path(struct script *s, uint8_t field[QDB_MAX_PATH])
 	len = strlen(paths[b % PATHS]);
 	memcpy(field, paths[b % PATHS], len);
 	if (b >= 0x90 && len < QDB_MAX_PATH - 1)
-		field[len++] = (uint8_t)script_byte(s);
+		field[len++] = (uint8_t)edges[script_byte(s) % (sizeof(edges) - 1)];
 	return len;
 }
 

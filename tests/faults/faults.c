@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Preloaded into a program, this makes one of its system calls fail. A call is known by
+ * its function and its site, the place in the program or library that makes it:
+ *
+ *   QDB_FAULTS_LOG=FILE     appends "FUNCTION SITE" to it for each call
+ *   QDB_FAULT="FUNCTION SITE NTH ERRNO"
+ *                           lets the NTH such call fail with that number, or cuts a
+ *                           transfer down to one byte if it is 0
+ *   QDB_FAULT_DONE=FILE     which is created when that happens, and only if it does not
+ *                           exist: once, whatever forks
+ *
+ * connect() and send() on datagram sockets, which fail in other ways, are functions of
+ * their own here: connect_dgram and send_dgram.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char wanted_function[32], wanted_site[128];
+static unsigned wanted_nth, wanted_errno, count;
+
+__attribute__((constructor)) static void begin(void)
+{
+	const char *fault = getenv("QDB_FAULT");
+
+	if (!fault || sscanf(fault, "%31s %127s %u %u", wanted_function, wanted_site,
+			     &wanted_nth, &wanted_errno) != 4)
+		wanted_nth = 0;
+}
+
+/* Only system calls here: this must not call what it wraps. */
+static void write_file(const char *name, int flags, const char *text)
+{
+	const long fd = syscall(SYS_openat, AT_FDCWD, name, flags, 0666);
+
+	if (fd < 0)
+		return;
+	syscall(SYS_write, fd, text, strlen(text));
+	syscall(SYS_close, fd);
+}
+
+static bool create_once(const char *name)
+{
+	const long fd = syscall(SYS_openat, AT_FDCWD, name,
+				O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	return fd >= 0;
+}
+
+static void name_site(char *site, size_t size, const void *caller)
+{
+	const char *slash;
+	Dl_info info;
+
+	if (!dladdr(caller, &info) || !info.dli_fname) {
+		snprintf(site, size, "?");
+		return;
+	}
+	slash = strrchr(info.dli_fname, '/');
+	snprintf(site, size, "%s+%tx", slash ? slash + 1 : info.dli_fname,
+		 (const char *)caller - (const char *)info.dli_fbase);
+}
+
+static bool is_faulty(const char *function, const void *caller)
+{
+	const char *log = getenv("QDB_FAULTS_LOG"), *done = getenv("QDB_FAULT_DONE");
+	char site[128], line[192];
+
+	if (!log && (!wanted_nth || strcmp(function, wanted_function) != 0))
+		return false;
+	name_site(site, sizeof(site), caller);
+	snprintf(line, sizeof(line), "%s %s\n", function, site);
+	if (log)
+		write_file(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, line);
+	if (strcmp(function, wanted_function) != 0 || strcmp(site, wanted_site) != 0)
+		return false;
+	return ++count == wanted_nth && done && create_once(done);
+}
+
+/* 1: it has failed, with errno set; 0: it goes on; -1: it is cut short. */
+static int fault(const char *function, const void *caller)
+{
+	const int before = errno;
+	const bool faulty = is_faulty(function, caller);
+
+	errno = faulty && wanted_errno ? (int)wanted_errno : before;
+	return !faulty ? 0 : wanted_errno ? 1 : -1;
+}
+
+static bool is_datagram(int fd)
+{
+	socklen_t len = sizeof(int);
+	int type = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       type == SOCK_DGRAM;
+}
+
+#define CALLER __builtin_return_address(0)
+#define REAL(type, name, parameters) \
+	static type(*real) parameters; \
+	if (!real) \
+	*(void **)&real = dlsym(RTLD_NEXT, name)
+
+#define FAILING(name, parameters, arguments) \
+	int name parameters; \
+	int name parameters \
+	{ \
+		REAL(int, #name, parameters); \
+		return fault(#name, CALLER) ? -1 : real arguments; \
+	}
+
+#define CUT_SHORT(name, size, parameters, arguments) \
+	ssize_t name parameters; \
+	ssize_t name parameters \
+	{ \
+		REAL(ssize_t, #name, parameters); \
+		const int f = fault(#name, CALLER); \
+\
+		if (f < 0 && size > 1) \
+			size = 1; \
+		return f > 0 ? -1 : real arguments; \
+	}
+
+/* clang-format off */
+FAILING(accept4, (int fd, struct sockaddr *a, socklen_t *n, int flags), (fd, a, n, flags))
+FAILING(bind, (int fd, const struct sockaddr *a, socklen_t n), (fd, a, n))
+FAILING(chdir, (const char *path), (path))
+FAILING(dup, (int fd), (fd))
+FAILING(dup2, (int fd, int to), (fd, to))
+FAILING(epoll_create1, (int flags), (flags))
+FAILING(epoll_wait, (int fd, struct epoll_event *e, int n, int ms), (fd, e, n, ms))
+FAILING(eventfd, (unsigned value, int flags), (value, flags))
+FAILING(fchmod, (int fd, mode_t mode), (fd, mode))
+FAILING(fdatasync, (int fd), (fd))
+FAILING(flock, (int fd, int how), (fd, how))
+FAILING(fork, (void), ())
+FAILING(fstat, (int fd, struct stat *st), (fd, st))
+FAILING(fsync, (int fd), (fd))
+FAILING(ftruncate, (int fd, off_t size), (fd, size))
+FAILING(link, (const char *path, const char *to), (path, to))
+FAILING(listen, (int fd, int backlog), (fd, backlog))
+FAILING(lstat, (const char *path, struct stat *st), (path, st))
+FAILING(mkdir, (const char *path, mode_t mode), (path, mode))
+FAILING(pipe2, (int ends[2], int flags), (ends, flags))
+FAILING(poll, (struct pollfd *fds, nfds_t n, int ms), (fds, n, ms))
+FAILING(rename, (const char *path, const char *to), (path, to))
+FAILING(socket, (int domain, int type, int protocol), (domain, type, protocol))
+FAILING(symlink, (const char *target, const char *path), (target, path))
+FAILING(timerfd_create, (int clock, int flags), (clock, flags))
+FAILING(waitpid, (pid_t pid, int *status, int options), (pid, status, options))
+CUT_SHORT(getrandom, n, (void *buf, size_t n, unsigned flags), (buf, n, flags))
+CUT_SHORT(pwrite, n, (int fd, const void *buf, size_t n, off_t at), (fd, buf, n, at))
+CUT_SHORT(read, n, (int fd, void *buf, size_t n), (fd, buf, n))
+CUT_SHORT(recv, n, (int fd, void *buf, size_t n, int flags), (fd, buf, n, flags))
+CUT_SHORT(write, n, (int fd, const void *buf, size_t n), (fd, buf, n))
+/* clang-format on */
+
+int connect(int fd, const struct sockaddr *a, socklen_t n)
+{
+	REAL(int, "connect", (int, const struct sockaddr *, socklen_t));
+
+	return fault(is_datagram(fd) ? "connect_dgram" : "connect", CALLER)
+		       ? -1
+		       : real(fd, a, n);
+}
+
+ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+	REAL(ssize_t, "send", (int, const void *, size_t, int));
+	const int f = fault(is_datagram(fd) ? "send_dgram" : "send", CALLER);
+
+	if (f < 0 && n > 1)
+		n = 1;
+	return f > 0 ? -1 : real(fd, buf, n, flags);
+}
+
+/* Only what adds a descriptor needs memory. */
+int epoll_ctl(int fd, int op, int of, struct epoll_event *e)
+{
+	REAL(int, "epoll_ctl", (int, int, int, struct epoll_event *));
+
+	return op == EPOLL_CTL_ADD && fault("epoll_ctl", CALLER) ? -1
+								 : real(fd, op, of, e);
+}
+
+int open(const char *path, int flags, ...)
+{
+	REAL(int, "open", (const char *, int, ...));
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	return fault("open", CALLER) ? -1 : real(path, flags, mode);
+}
