@@ -122,19 +122,23 @@ static bool is_datagram(int fd)
 	*(void **)&real = dlsym(RTLD_NEXT, name)
 
 #define FAILING(name, parameters, arguments) \
+	FAILING_AS(name, #name, parameters, arguments)
+#define FAILING_AS(name, label, parameters, arguments) \
 	int name parameters; \
 	int name parameters \
 	{ \
 		REAL(int, #name, parameters); \
-		return fault(#name, CALLER) ? -1 : real arguments; \
+		return fault(label, CALLER) ? -1 : real arguments; \
 	}
 
 #define CUT_SHORT(name, size, parameters, arguments) \
+	CUT_SHORT_AS(name, #name, size, parameters, arguments)
+#define CUT_SHORT_AS(name, label, size, parameters, arguments) \
 	ssize_t name parameters; \
 	ssize_t name parameters \
 	{ \
 		REAL(ssize_t, #name, parameters); \
-		const int f = fault(#name, CALLER); \
+		const int f = fault(label, CALLER); \
 \
 		if (f < 0 && size > 1) \
 			size = 1; \
@@ -170,6 +174,12 @@ FAILING(timerfd_create, (int clock, int flags), (clock, flags))
 FAILING(waitpid, (pid_t pid, int *status, int options), (pid, status, options))
 CUT_SHORT(getrandom, n, (void *buf, size_t n, unsigned flags), (buf, n, flags))
 CUT_SHORT(pwrite, n, (int fd, const void *buf, size_t n, off_t at), (fd, buf, n, at))
+FAILING_AS(ftruncate64, "ftruncate", (int fd, off64_t size), (fd, size))
+FAILING_AS(fstat64, "fstat", (int fd, struct stat64 *st), (fd, st))
+FAILING_AS(lstat64, "lstat", (const char *path, struct stat64 *st), (path, st))
+CUT_SHORT(pread, n, (int fd, void *buf, size_t n, off_t at), (fd, buf, n, at))
+CUT_SHORT_AS(pread64, "pread", n, (int fd, void *buf, size_t n, off64_t at), (fd, buf, n, at))
+CUT_SHORT_AS(pwrite64, "pwrite", n, (int fd, const void *buf, size_t n, off64_t at), (fd, buf, n, at))
 CUT_SHORT(read, n, (int fd, void *buf, size_t n), (fd, buf, n))
 CUT_SHORT(recv, n, (int fd, void *buf, size_t n, int flags), (fd, buf, n, flags))
 CUT_SHORT(write, n, (int fd, const void *buf, size_t n), (fd, buf, n))
@@ -203,14 +213,18 @@ int epoll_ctl(int fd, int op, int of, struct epoll_event *e)
 								 : real(fd, op, of, e);
 }
 
-int open(const char *path, int flags, ...)
-{
-	REAL(int, "open", (const char *, int, ...));
-	va_list args;
-	mode_t mode;
+#define OPEN(name) \
+	int name(const char *path, int flags, ...) \
+	{ \
+		REAL(int, #name, (const char *, int, ...)); \
+		va_list args; \
+		mode_t mode; \
+\
+		va_start(args, flags); \
+		mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0; \
+		va_end(args); \
+		return fault("open", CALLER) ? -1 : real(path, flags, mode); \
+	}
 
-	va_start(args, flags);
-	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, mode_t) : 0;
-	va_end(args);
-	return fault("open", CALLER) ? -1 : real(path, flags, mode);
-}
+OPEN(open)
+OPEN(open64)

@@ -2,8 +2,8 @@
 /*
  * One end of a link, with the input as its peer and as a local client. The end is moved
  * as daemon/link.c moves it. Whatever the peer does costs it no more than its link; local
- * clients are served all the time; and when it is over, an honest peer that comes next
- * ends up with the same namespace.
+ * clients are served all the time; when it is over, an honest peer that comes next ends
+ * up with the same namespace; and what the journal has said is all that has changed.
  */
 #include <string.h>
 
@@ -20,6 +20,7 @@ struct operation {
 struct link_run {
 	struct script script;
 	struct domain domain;
+	struct domain shadow; /* what the state file would hold */
 	bool up;
 	size_t piece;
 	unsigned messages;
@@ -199,6 +200,48 @@ static void take_all(void)
 		fuzz_require(i < ROUNDS);
 }
 
+/* ---- the state file ---- */
+
+static void commit_all(void)
+{
+	static uint8_t piece[JOURNAL_PIECE];
+	struct entry *cursor = NULL;
+	size_t len;
+
+	domain_free(&run.shadow);
+	domain_init(&run.shadow, REPLICA_ALONE, 1);
+	do {
+		len = journal_snapshot(&run.domain, &cursor, piece);
+		fuzz_require(len <= sizeof(piece));
+		fuzz_require(journal_replay(&run.shadow, piece, len) == 0);
+	} while (cursor);
+}
+
+static void commit(void)
+{
+	struct journal *j = &run.domain.journal;
+
+	if (!j->enabled || !journal_prepare(j, &run.domain.replica))
+		return;
+	if (j->incomplete)
+		commit_all();
+	else
+		fuzz_require(journal_replay(&run.shadow, j->bytes, j->used) == 0);
+	journal_committed(j);
+}
+
+static void check_shadow(void)
+{
+	struct entry *x = namespace_first(&run.domain.entries, "", 0);
+	struct entry *y = namespace_first(&run.shadow.entries, "", 0);
+
+	check_equal(&run.domain, &run.shadow);
+	for (; x && y; x = namespace_next(x), y = namespace_next(y))
+		fuzz_require(x->by_peer == y->by_peer);
+	fuzz_require(run.shadow.replica.peer_id == run.domain.replica.peer_id);
+	fuzz_require(run.shadow.replica.processed == run.domain.replica.processed);
+}
+
 /* ---- the link ---- */
 
 static void connect(void)
@@ -234,6 +277,7 @@ static void settle(void)
 	while (session_next_active(&run.domain))
 		;
 	client_settle(&run.client);
+	commit();
 	check_domain(&run.domain, run.client.session != NULL, false);
 }
 
@@ -439,6 +483,8 @@ static void finish(void)
 	settle();
 	if (run.up && !run.ambiguous)
 		fuzz_require(run.n_operations == 0);
+	if (is_dom0())
+		check_shadow();
 	disconnect();
 	relax_domain(&run.domain);
 	meet_an_honest_peer();
@@ -458,6 +504,8 @@ int fuzz_link(enum replica_role role, const uint8_t *data, size_t size)
 	run.script = (struct script){data, data + size};
 	run.piece = SIZE_MAX;
 	domain_init(&run.domain, role, 0xd0);
+	domain_init(&run.shadow, REPLICA_ALONE, 1);
+	run.domain.journal.enabled = role == REPLICA_DOM0;
 	client_open(&run.client, &run.domain, false);
 	run.up = false;
 	client_bytes = 0;
@@ -467,5 +515,6 @@ int fuzz_link(enum replica_role role, const uint8_t *data, size_t size)
 	}
 	finish();
 	domain_free(&run.domain);
+	domain_free(&run.shadow);
 	return 0;
 }

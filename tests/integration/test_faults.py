@@ -11,6 +11,7 @@ was, it happens once, so the next attempt must succeed.
 """
 import collections
 import contextlib
+import ctypes
 import errno
 import os
 import shutil
@@ -22,6 +23,7 @@ from harness import CLIENT, REPORT, SANITIZED, Daemon, Home, run, when
 from qdb import Broken, Closed, Connection
 
 FAULTS = os.environ.get("QUBESDB_FAULTS", "tests/faults/.libs/faults.so")
+PR_SET_CHILD_SUBREAPER = 36
 SHORT = 0
 ERRNOS = {
     "accept4": "EMFILE ENFILE ENOMEM EINTR ECONNABORTED",
@@ -50,6 +52,7 @@ ERRNOS = {
     "open": "EMFILE ENFILE ENOSPC",
     "pipe2": "EMFILE ENFILE",
     "poll": "EINTR ENOMEM",
+    "pread": "SHORT EINTR EIO",
     "pwrite": "SHORT EINTR ENOSPC",
     "read": "SHORT EINTR",
     "recv": "SHORT EINTR EAGAIN ENOMEM",
@@ -64,12 +67,12 @@ ERRNOS = {
 }
 # Nobody may notice these, but where a file is written.
 HARMLESS = {"SHORT", "EINTR", "EAGAIN", "ENOBUFS", "ECONNABORTED"}
-FILES = {"write", "pwrite", "ftruncate", "flock"}
+FILES = {"write", "pread", "pwrite", "ftruncate", "flock"}
 # The write with which libevent tells itself of a signal can fail only when that is told.
 IMPOSSIBLE = {("write", "libevent")}
 
-# What each call does depends on what it is for, and one place makes all of them.
-STATEFUL = {"epoll_ctl"}
+# In these one place makes the calls for many purposes.
+LIBRARIES = ("libevent", "libsqlite3")
 
 
 def is_worth_failing(function, site):
@@ -169,13 +172,31 @@ class Scene:
 
     def check_nothing_left(self, daemon):
         names = os.listdir(daemon.run) if os.path.isdir(daemon.run) else []
-        left = [n for n in names if n.startswith(("qubesdb.", ".qdb"))]
+        left = [n for n in names if n.startswith(("qubesdb.", ".qdb")) and ".state" not in n]
         if left:
             raise AssertionError(f"left behind: {left}")
 
     def stop(self, daemon):
         daemon.stop(signal.SIGTERM)
         self.check_nothing_left(daemon)
+
+    def start_by_hand(self, run, *arguments, faulty):
+        for _ in range(2):
+            daemon = Daemon(self.home, run, *arguments, env=self.environment() if faulty else {},
+                            notify=False, foreground=False)
+            code = daemon.wait()
+            if code == 0:
+                with open(os.path.join(daemon.run, "qubesdb.work.pid"), encoding="ascii") as f:
+                    self.child = int(f.read())
+                return daemon
+            self._failed_to_start(daemon)
+        raise AssertionError("does not start")
+
+    def stop_by_hand(self):
+        os.kill(self.child, signal.SIGTERM)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+        if code != 0:
+            raise AssertionError(f"exit {code}")
 
     # ---- programs
 
@@ -245,12 +266,22 @@ def pair(scene, faulty):
     scene.stop(one)
     one = dom0()
     when(lambda: has(one, "/v"), AssertionError)
+    has(one, "/a")
     scene.settle(one, other)
     scene.stop(one)
     scene.stop(other)
 
 
+def by_hand(scene, faulty):
+    """A daemon that forks, serves, and is ended."""
+    scene.use(scene.start_by_hand("dom0", 5, "work", faulty=True))
+    scene.stop_by_hand()
+
+
 class Faults(unittest.TestCase):
+    def setUp(self):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
     def every(self, scenario, faulty, most):
         with contextlib.closing(Scene()) as scene:
             scenario(scene, faulty)
@@ -259,7 +290,7 @@ class Faults(unittest.TestCase):
         self.assertGreater(len(known), 20)
         happened = 0
         for (function, site), n in sorted(known.items()):
-            for nth in range(1, (n if function in STATEFUL else min(n, most)) + 1):
+            for nth in range(1, 1 + min(n, 24 if site.startswith(LIBRARIES) else most)):
                 for number in ERRNOS[function].split():
                     fault = Fault(function, site, nth, number)
                     with self.subTest(fault):
@@ -277,6 +308,9 @@ class Faults(unittest.TestCase):
 
     def test_vm(self):
         self.every(pair, "vm", 1)
+
+    def test_by_hand(self):
+        self.every(by_hand, "a daemon that forks", 1)
 
 
 if __name__ == "__main__":
