@@ -10,8 +10,8 @@
  *   QDB_FAULT_DONE=FILE     which is created when that happens, and only if it does not
  *                           exist: once, whatever forks
  *
- * connect() and send() on datagram sockets, which fail in other ways, are functions of
- * their own here: connect_dgram and send_dgram.
+ * What fails in other ways on datagram sockets, and on what is no file, is a function of
+ * its own here: connect_dgram, send_dgram and write_pipe.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -182,7 +182,6 @@ CUT_SHORT_AS(pread64, "pread", n, (int fd, void *buf, size_t n, off64_t at), (fd
 CUT_SHORT_AS(pwrite64, "pwrite", n, (int fd, const void *buf, size_t n, off64_t at), (fd, buf, n, at))
 CUT_SHORT(read, n, (int fd, void *buf, size_t n), (fd, buf, n))
 CUT_SHORT(recv, n, (int fd, void *buf, size_t n, int flags), (fd, buf, n, flags))
-CUT_SHORT(write, n, (int fd, const void *buf, size_t n), (fd, buf, n))
 /* clang-format on */
 
 int connect(int fd, const struct sockaddr *a, socklen_t n)
@@ -202,6 +201,18 @@ ssize_t send(int fd, const void *buf, size_t n, int flags)
 	if (f < 0 && n > 1)
 		n = 1;
 	return f > 0 ? -1 : real(fd, buf, n, flags);
+}
+
+ssize_t write(int fd, const void *buf, size_t n)
+{
+	REAL(ssize_t, "write", (int, const void *, size_t));
+	struct stat st = {0};
+	const bool is_file = syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
+	const int f = fault(is_file ? "write" : "write_pipe", CALLER);
+
+	if (f < 0 && n > 1)
+		n = 1;
+	return f > 0 ? -1 : real(fd, buf, n);
 }
 
 /* Only what adds a descriptor needs memory. */
