@@ -305,29 +305,31 @@ static bool load_or_create(struct state *s)
 }
 
 /* What a file holds by now that could not be opened before is older than the domain. */
-static void on_retry(evutil_socket_t fd, short what, void *context)
+static bool try_again(struct state *s)
 {
-	struct state *s = context;
 	struct stat there;
 
-	(void)fd, (void)what;
 	if (!s->is_open && lstat(s->path, &there) == 0 && there.st_size > 0 &&
-	    !set_aside(s, "has become out of date")) {
-		try_later(s);
-		return;
-	}
-	if (!s->is_open && !create(s)) {
-		try_later(s);
-		return;
-	}
+	    !set_aside(s, "has become out of date"))
+		return false;
+	if (!s->is_open && !create(s))
+		return false;
 	journal_prepare(&s->domain->journal, &s->domain->replica);
-	if (!commit(s)) {
-		try_later(s);
-		return;
-	}
+	if (!commit(s))
+		return false;
 	log_info("changes are kept again in the state %s", s->path);
 	s->is_failing = false;
 	s->delay_s = 1;
+	return true;
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *context)
+{
+	struct state *s = context;
+
+	(void)fd, (void)what;
+	if (!try_again(s))
+		try_later(s);
 }
 
 void state_init(struct state *s)
@@ -373,7 +375,10 @@ void state_close(struct state *s)
 {
 	if (!s->path)
 		return;
-	state_commit(s);
+	if (s->is_failing)
+		try_again(s);
+	else
+		state_commit(s);
 	if (s->is_open && statefile_empty_log(&s->file))
 		installed_remove(&s->installed[1]);
 	end(s);
