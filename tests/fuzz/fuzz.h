@@ -133,7 +133,7 @@ void client_deliver(struct fuzz_client *c, size_t max);
 bool client_take(struct fuzz_client *c, size_t max);
 
 /* What all clients have read; an input that makes them read more is cut off. */
-#define CLIENT_BUDGET (4u << 20)
+#define CLIENT_BUDGET (1u << 20)
 extern size_t client_bytes;
 
 /* A turn of the daemon: sessions that are active, or must go. */

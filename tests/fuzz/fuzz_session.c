@@ -9,7 +9,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #define CLIENTS 4
-#define REQUESTS 20000 /* of one input */
+#define REQUESTS 13000 /* of one input */
 
 struct session_run {
 	struct script script;
