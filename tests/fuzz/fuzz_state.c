@@ -90,6 +90,7 @@ static void check_again(struct domain *d)
 	fuzz_require(d->replica.peer_id == copy.replica.peer_id);
 	fuzz_require(d->replica.processed == copy.replica.processed);
 	fuzz_require(d->replica.served_legacy == copy.replica.served_legacy);
+	fuzz_require(d->replica.peer_is_known == copy.replica.peer_is_known);
 	domain_free(&copy);
 }
 

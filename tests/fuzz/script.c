@@ -66,6 +66,8 @@ static const char *const paths[] = {
 	"@qdb:2:x",
 	"-x",
 	"rel",
+	"@qdb:1:got",
+	"@qdb:1:news",
 };
 #define PATHS (sizeof(paths) / sizeof(paths[0]))
 
