@@ -404,7 +404,7 @@ static void do_write(char *path)
 	fuzz_require(result == 0 || len <= QDB_MAX_DATA);
 }
 
-static void do_other(char *path, int (*function)(qdb_handle_t, char *))
+static void do_other(char *path, int (*function)(qdb_handle_t, const char *))
 {
 	int result;
 
