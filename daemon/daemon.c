@@ -33,6 +33,7 @@
 
 /* Kept when clients take all the others: 13 for Xen, 7 for the state file, and a few. */
 #define RESERVED_DESCRIPTORS 24
+#define FEWEST_CLIENTS 4
 
 /* One to accept those who have connected, one to hear them. */
 #define LAST_TURNS 2
@@ -187,7 +188,8 @@ static int bound_connections(struct daemon *d)
 		return -errno;
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (next < 0 || limit.rlim_cur < (rlim_t)next + 2 * RESERVED_DESCRIPTORS) {
+	if (next < 0 ||
+	    limit.rlim_cur < (rlim_t)next + RESERVED_DESCRIPTORS + FEWEST_CLIENTS) {
 		log_error("cannot start with so few file descriptors");
 		return -EMFILE;
 	}
