@@ -5,30 +5,108 @@
 
 #include "client/python/core.h"
 
-PyObject *database_read(PyObject *self, PyObject *path)
+/* What a function of the library takes and gives. */
+struct call {
+	const char *path;
+	const char *value;
+	char *text;
+	char **strings;
+	unsigned int *lengths;
+	unsigned int len; /* of what it takes or gives */
+};
+
+/* Calls it, with the path in the bytes object; false with an exception if it failed. */
+static bool carry_out(PyObject *self, PyObject *path, struct call *call,
+		      bool (*function)(qdb_handle_t, struct call *))
 {
 	struct database *db = (struct database *)self;
-	PyObject *bytes = path_of(path, "path", PyExc_TypeError), *result;
-	PyThreadState *thread;
-	unsigned int len;
-	char *value;
+	PyThreadState *thread = database_enter(db);
+	bool is_done, is_again = false;
 	int error;
 
-	if (bytes == NULL || (thread = database_enter(db)) == NULL) {
-		Py_XDECREF(bytes);
-		return NULL;
-	}
-	value = qdb_read(db->handle, PyBytes_AsString(bytes), &len);
+	if (thread == NULL)
+		return false;
+	call->path = PyBytes_AsString(path);
+	do {
+		is_done = function(db->handle, call);
+	} while (!is_done && database_again(db, &is_again));
 	error = database_leave(db, thread);
-	Py_DECREF(bytes);
-	if (value == NULL) {
-		if (error != ENOENT)
-			return raise_errno(error);
+	if (!is_done)
+		raise_errno(error);
+	return is_done;
+}
+
+/* The same, with the path in what the program gave. */
+static bool run(PyObject *self, PyObject *path, struct call *call,
+		bool (*function)(qdb_handle_t, struct call *))
+{
+	PyObject *bytes = path_of(path, "path", PyExc_TypeError);
+	bool is_done = bytes != NULL && carry_out(self, bytes, call, function);
+
+	Py_XDECREF(bytes);
+	return is_done;
+}
+
+static PyObject *run_plain(PyObject *self, PyObject *path,
+			   bool (*function)(qdb_handle_t, struct call *))
+{
+	struct call call = {0};
+
+	if (!run(self, path, &call, function))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static bool read_value(qdb_handle_t handle, struct call *call)
+{
+	call->text = qdb_read(handle, call->path, &call->len);
+	return call->text != NULL || errno == ENOENT;
+}
+
+static bool write_value(qdb_handle_t handle, struct call *call)
+{
+	return qdb_write(handle, call->path, call->value, call->len);
+}
+
+static bool list_paths(qdb_handle_t handle, struct call *call)
+{
+	call->strings = qdb_list(handle, call->path, &call->len);
+	return call->strings != NULL;
+}
+
+static bool read_entries(qdb_handle_t handle, struct call *call)
+{
+	call->strings = qdb_multiread(handle, call->path, &call->lengths, &call->len);
+	return call->strings != NULL;
+}
+
+static bool remove_entries(qdb_handle_t handle, struct call *call)
+{
+	return qdb_rm(handle, call->path);
+}
+
+static bool add_watch(qdb_handle_t handle, struct call *call)
+{
+	return qdb_watch(handle, call->path);
+}
+
+static bool remove_watch(qdb_handle_t handle, struct call *call)
+{
+	return qdb_unwatch(handle, call->path);
+}
+
+PyObject *database_read(PyObject *self, PyObject *path)
+{
+	struct call call = {0};
+	PyObject *value;
+
+	if (!run(self, path, &call, read_value))
+		return NULL;
+	if (call.text == NULL)
 		Py_RETURN_NONE;
-	}
-	result = PyBytes_FromStringAndSize(value, (Py_ssize_t)len);
-	free(value);
-	return result;
+	value = PyBytes_FromStringAndSize(call.text, (Py_ssize_t)call.len);
+	free(call.text);
+	return value;
 }
 
 /* What does not fit into the library's length must not look shorter than it is. */
@@ -39,106 +117,57 @@ static unsigned int value_len(PyObject *value)
 	return len < INT_MAX ? (unsigned int)len : INT_MAX;
 }
 
-static PyObject *write_entry(struct database *db, PyObject *path, PyObject *value)
-{
-	PyThreadState *thread = database_enter(db);
-	int is_done, error;
-
-	if (thread == NULL)
-		return NULL;
-	is_done = qdb_write(db->handle, PyBytes_AsString(path), PyBytes_AsString(value),
-			    value_len(value));
-	error = database_leave(db, thread);
-	if (!is_done)
-		return raise_errno(error);
-	Py_RETURN_NONE;
-}
-
 PyObject *database_write(PyObject *self, PyObject *args)
 {
-	PyObject *path, *data, *result = NULL;
+	PyObject *path, *data;
+	struct call call = {0};
+	bool is_done = false;
 
 	if (!PyArg_ParseTuple(args, "OO:write", &path, &data))
 		return NULL;
 	path = path_of(path, "path", PyExc_ValueError);
 	data = path != NULL ? bytes_of(data, "data") : NULL;
-	if (data != NULL)
-		result = write_entry((struct database *)self, path, data);
+	if (data != NULL) {
+		call.value = PyBytes_AsString(data);
+		call.len = value_len(data);
+		is_done = carry_out(self, path, &call, write_value);
+	}
 	Py_XDECREF(path);
 	Py_XDECREF(data);
-	return result;
+	if (!is_done)
+		return NULL;
+	Py_RETURN_NONE;
 }
 
 PyObject *database_list(PyObject *self, PyObject *path)
 {
-	struct database *db = (struct database *)self;
-	PyObject *bytes = path_of(path, "path", PyExc_TypeError);
-	PyThreadState *thread;
-	unsigned int len;
-	char **paths;
-	int error;
+	struct call call = {0};
 
-	if (bytes == NULL || (thread = database_enter(db)) == NULL) {
-		Py_XDECREF(bytes);
+	if (!run(self, path, &call, list_paths))
 		return NULL;
-	}
-	paths = qdb_list(db->handle, PyBytes_AsString(bytes), &len);
-	error = database_leave(db, thread);
-	Py_DECREF(bytes);
-	return paths != NULL ? list_from(paths, len) : raise_errno(error);
+	return list_from(call.strings, call.len);
 }
 
 PyObject *database_multiread(PyObject *self, PyObject *path)
 {
-	struct database *db = (struct database *)self;
-	PyObject *bytes = path_of(path, "path", PyExc_TypeError);
-	PyThreadState *thread;
-	unsigned int len, *lengths;
-	char **strings;
-	int error;
+	struct call call = {0};
 
-	if (bytes == NULL || (thread = database_enter(db)) == NULL) {
-		Py_XDECREF(bytes);
+	if (!run(self, path, &call, read_entries))
 		return NULL;
-	}
-	strings = qdb_multiread(db->handle, PyBytes_AsString(bytes), &lengths, &len);
-	error = database_leave(db, thread);
-	Py_DECREF(bytes);
-	return strings != NULL ? dict_from(strings, lengths, len) : raise_errno(error);
-}
-
-/* A request that takes a path and gives nothing. */
-static PyObject *run(PyObject *self, PyObject *path,
-		     int (*function)(qdb_handle_t, char *))
-{
-	struct database *db = (struct database *)self;
-	PyObject *bytes = path_of(path, "path", PyExc_TypeError);
-	PyThreadState *thread;
-	int is_done, error;
-
-	if (bytes == NULL || (thread = database_enter(db)) == NULL) {
-		Py_XDECREF(bytes);
-		return NULL;
-	}
-	is_done = function(db->handle, PyBytes_AsString(bytes));
-	error = database_leave(db, thread);
-	Py_DECREF(bytes);
-	if (!is_done)
-		return raise_errno(error);
-	Py_RETURN_NONE;
+	return dict_from(call.strings, call.lengths, call.len);
 }
 
 PyObject *database_rm(PyObject *self, PyObject *path)
 {
-	return run(self, path, qdb_rm);
+	return run_plain(self, path, remove_entries);
 }
 
 PyObject *database_watch(PyObject *self, PyObject *path)
 {
-	return run(self, path, qdb_watch);
+	return run_plain(self, path, add_watch);
 }
 
 PyObject *database_unwatch(PyObject *self, PyObject *path)
 {
-	return run(self, path, qdb_unwatch);
+	return run_plain(self, path, remove_watch);
 }

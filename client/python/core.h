@@ -29,6 +29,7 @@ struct database {
 	PyThread_type_lock reading; /* one thread at a time waits for an event */
 	int wake_fd;                /* an eventfd, once somebody has waited; -1 before */
 	bool is_waiting;            /* somebody does, without the lock */
+	bool is_polled;             /* the program has asked for the descriptor */
 };
 
 /* module.c */
@@ -61,6 +62,14 @@ PyThreadState *database_enter(struct database *db);
 
 /* Returns the errno that the library left. */
 int database_leave(struct database *db, PyThreadState *thread);
+
+/*
+ * Whether a command that has failed is to be done again. The library does so by itself
+ * when the daemon was replaced, except where its descriptor is polled, which is the
+ * program's business then; but here it may be this module alone that polls it. Once in
+ * each command, which has `*is_again` false at first.
+ */
+bool database_again(struct database *db, bool *is_again);
 
 /*
  * Lets others have the handle until `fd` is readable or one of them has used it, which

@@ -89,6 +89,19 @@ int database_leave(struct database *db, PyThreadState *thread)
 	return error;
 }
 
+bool database_again(struct database *db, bool *is_again)
+{
+	bool was_polled = db->is_polled;
+
+	if (errno != EPIPE)
+		return false;
+	db->is_polled = false;
+	if (was_polled || *is_again)
+		return false;
+	*is_again = true;
+	return true;
+}
+
 int database_wait(struct database *db, int fd)
 {
 	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.events = POLLIN}};
@@ -117,6 +130,7 @@ static void replace_handle(struct database *db, qdb_handle_t handle)
 	lock(db);
 	qdb_close(db->handle);
 	db->handle = handle;
+	db->is_polled = false;
 	unlock(db);
 }
 

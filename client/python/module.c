@@ -39,7 +39,8 @@ PyDoc_STRVAR(error_doc,
 	     "a path or value that is not allowed, a read-only connection, a limit.");
 PyDoc_STRVAR(disconnected_doc,
 	     "The daemon is gone.\n\n"
-	     "The next call but read_watch() connects again, if it can.");
+	     "If another one has taken its place, calls go on with that and raise\n"
+	     "nothing; only a program that has asked for watch_fd() is told, once.");
 PyDoc_STRVAR(database_doc,
 	     "QubesDB(vmname=None)\n--\n\n"
 	     "A connection to the QubesDB daemon of a VM, or of this VM if None.\n\n"
@@ -73,9 +74,9 @@ PyDoc_STRVAR(read_watch_doc,
 	     "read_watch($self, /)\n--\n\n"
 	     "Wait for the next event; return its path, what was written or removed.\n\n"
 	     "A signal runs its handler, then InterruptedError is raised, unless the\n"
-	     "handler raised something. After DisconnectedError, watch_fd() stays as\n"
-	     "it is until another call has failed that way; the call after that\n"
-	     "connects again, and then every watch gives an event of its own path.");
+	     "handler raised something. When the daemon was replaced, every watch\n"
+	     "gives an event of its own path. After DisconnectedError, watch_fd()\n"
+	     "stays as it is until the next other call.");
 PyDoc_STRVAR(watch_fd_doc,
 	     "watch_fd($self, /)\n--\n\n"
 	     "Return the descriptor that is readable when there is an event.\n\n"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "client/python/core.h"
@@ -28,9 +29,19 @@ static char *take_event(qdb_handle_t handle, int fd)
 	return path;
 }
 
+/* A command is what makes the library connect again; this one does nothing else. */
+static bool connect_again(struct database *db)
+{
+	if (errno != EPIPE || db->is_polled)
+		return false;
+	free(qdb_read(db->handle, "/", NULL));
+	return errno == ENOENT;
+}
+
 static char *next_event(struct database *db)
 {
 	while (db->handle != NULL) {
+		char *path;
 		int fd = -1;
 
 		if (qdb_watches_pending(db->handle) == 0)
@@ -39,10 +50,13 @@ static char *next_event(struct database *db)
 			return qdb_read_watch(db->handle);
 		if (fd < 0)
 			return NULL;
-		if (is_readable(fd))
-			return take_event(db->handle, fd);
-		if (database_wait(db, fd) < 0)
+		if (is_readable(fd)) {
+			path = take_event(db->handle, fd);
+			if (path != NULL || !connect_again(db))
+				return path;
+		} else if (database_wait(db, fd) < 0) {
 			return NULL;
+		}
 	}
 	errno = EINVAL;
 	return NULL;
@@ -95,6 +109,7 @@ PyObject *database_watch_fd(PyObject *self, PyObject *unused)
 	if (thread == NULL)
 		return NULL;
 	fd = qdb_watch_fd(db->handle);
+	db->is_polled = fd >= 0;
 	error = database_leave(db, thread);
 	return fd >= 0 ? PyLong_FromLong(fd) : raise_errno(error);
 }

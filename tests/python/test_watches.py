@@ -8,9 +8,10 @@ import select
 import signal
 import struct
 import termios
+import threading
 
-from support import TIMEOUT, Case, qubesdb, run, when
-from qdb import OK, R_READ, R_WATCH, READ, WATCH
+from support import TIMEOUT, Case, calls, qubesdb, run, when
+from qdb import NOENT, OK, R_READ, R_WATCH, READ, WATCH
 
 
 class Interrupted(Exception):
@@ -145,21 +146,87 @@ class Signals(Case):
         self.assertEqual(got, ["/a"])
 
 
-class Loss(Case):
-    def test_descriptor_stays_until_a_command_fails(self):
+class Replaced(Case):
+    """Another daemon has taken the place of the one that is gone, and has its entries."""
+
+    def restart(self, daemon):
+        daemon.kill()
+        return self.dom0()
+
+    def wait_once(self, db):
+        """So that the module has had the descriptor polled."""
+        thread = self.thread(db.read_watch)
+        thread.wait_until_it_polls()
+        db.write("/a", "1")
+        self.assertEqual(thread.result(), "/a")
+
+    def test_commands_go_on(self):
+        db, daemon = self.served()
+        db.watch("/a")
+        for call in calls(db)[:-4]:
+            self.wait_once(db)
+            daemon = self.restart(daemon)
+            call()
+            while db.watches_pending():
+                self.assertEqual(db.read_watch(), "/a")
+
+    def test_reading_goes_on(self):
+        db, daemon = self.served()
+        for path in ("/a", "/d/"):
+            db.watch(path)
+        for _ in range(2):
+            daemon = self.restart(daemon)
+            self.assertEqual([db.read_watch(), db.read_watch()], ["/a", "/d/"])
+        db.write("/d/1", "")
+        self.assertEqual(db.read_watch(), "/d/1")
+
+    def test_reading_goes_on_while_it_waits(self):
+        leave = threading.Event()
+
+        def old(client):
+            client.answer(OK, WATCH)
+            leave.wait(TIMEOUT)
+
+        def new(client):
+            self.assertEqual(client.answer(OK, WATCH).path, b"/a")
+            client.answer(NOENT, READ)
+            client.send(R_WATCH, "/a")
+            client.wait_closed()
+
+        db = self.scripted(old, new)
+        db.watch("/a")
+        thread = self.thread(lambda: [db.read_watch(), db.read_watch()])
+        thread.wait_until_it_polls()
+        leave.set()
+        self.assertEqual(thread.result(), ["/a", "/a"])
+        db.close()
+
+    def test_who_polls_is_told(self):
+        db, daemon = self.served()
+        db.watch("/a")
+        for call in calls(db)[:-4]:
+            db.watch_fd()
+            daemon = self.restart(daemon)
+            self.assert_gone(call)
+            call()
+            while db.watches_pending():
+                self.assertEqual(db.read_watch(), "/a")
+
+    def test_descriptor_stays_after_reading(self):
         db, daemon = self.served()
         db.watch("/a")
         fd = db.watch_fd()
-        daemon.kill()
-        self.assert_gone(db.read_watch)
+        self.restart(daemon)
+        for _ in range(2):
+            self.assert_gone(db.read_watch)
+            self.assertEqual(db.watch_fd(), fd)
+            os.fstat(fd)
+        self.assertIsNone(db.read("/b"))
         self.assertEqual(db.watch_fd(), fd)
-        os.fstat(fd)
-        self.dom0()
-        self.assert_gone(db.read_watch)
-        self.assertEqual(db.watch_fd(), fd)
-        self.assert_gone(db.read, "/a")
-        self.assertIsNone(db.read("/a"))
+        self.assertEqual(db.read_watch(), "/a")
 
+
+class Loss(Case):
     def test_watches_come_back(self):
         db, daemon = self.served()
         for path in ("/a", "/d/"):
@@ -173,6 +240,15 @@ class Loss(Case):
         with again.connect() as other:
             other.write("/d/1", "")
         self.assertEqual(db.read_watch(), "/d/1")
+
+    def test_reading_comes_back(self):
+        db, daemon = self.served()
+        db.watch("/a")
+        daemon.kill()
+        for _ in range(2):
+            self.assert_gone(db.read_watch)
+        self.dom0()
+        self.assertEqual(db.read_watch(), "/a")
 
     def test_waiting_reader_is_told(self):
         db, daemon = self.served()

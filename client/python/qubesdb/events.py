@@ -150,6 +150,7 @@ class WatchEvents:
         db = QubesDB(self._vmname)
         for path in self._paths:
             db.watch(path)
+        db.watch_fd()  # so that it tells of a loss
         return db
 
     def _connect_again(self, stop: threading.Event) -> QubesDB | None:
