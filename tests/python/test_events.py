@@ -3,11 +3,12 @@
 """watch_events(): iteration, in a thread and in asyncio."""
 import asyncio
 import gc
+import os
 import select
 import signal
 import threading
 
-from support import TIMEOUT, Case, qubesdb, run, when
+from support import TIMEOUT, Case, Server, child, qubesdb, run, when
 from qdb import OK, R_WATCH, WATCH
 
 
@@ -23,6 +24,20 @@ async def following(events, count=1):
         if len(got) == count:
             break
     return got
+
+
+PROGRAM = """
+import asyncio, os, sys, qubesdb
+
+async def main():
+    waiting = asyncio.ensure_future(events.__anext__())
+    while not os.path.exists(sys.argv[1]):
+        await asyncio.sleep(0.001)
+
+events = qubesdb.QubesDB().watch_events("/a")
+asyncio.run(main())
+print("end")
+"""
 
 
 def has_reader(events):
@@ -462,6 +477,23 @@ class AsyncioLoss(Case):
 
         self.check_leaves_a_silent_daemon(close)
 
+    def test_program_that_ends_while_the_daemon_does_not_answer(self):
+        sign = self.home / "asked"
+        ended = threading.Event()
+
+        def silent(client):
+            client.recv()
+            os.mkdir(sign)
+            self.assertTrue(ended.wait(TIMEOUT))
+
+        server = Server(self.home / "qubesdb.sock", lambda client: client.wait_closed(),
+                        lambda client: client.answer(OK, WATCH), silent)
+        self.addCleanup(server.finish)
+        self.use(self.home.path)
+        done = child(PROGRAM, sign)
+        ended.set()
+        self.assertEqual((done.stdout, done.stderr, done.returncode), ("end\n", "", 0))
+
     def test_resumed_after_a_cancelled_reconnection(self):
         db, daemon = self.served()
 
@@ -474,6 +506,7 @@ class AsyncioLoss(Case):
             reader.cancel()
             with self.assertRaises(asyncio.CancelledError):
                 await reader
+            when(lambda: self.assertEqual(threading.active_count(), 1), AssertionError)
             again = await asyncio.to_thread(self.dom0)
             self.assertEqual(await in_time(following(events)), ["/a"])
             with again.connect() as other:

@@ -6,6 +6,7 @@ import signal
 import threading
 
 from support import TIMEOUT, Case, qubesdb, run, when
+from harness import Process
 from qdb import OK, R_READ, R_WATCH, READ, WATCH, pack
 
 
@@ -90,6 +91,7 @@ class Waiting(Case):
         reader = self.waiting_reader(db)
         for _ in range(100):
             self.assertIsNone(db.read("/b"))
+        Process(reader.native_id).check_quiet()
         self.assertTrue(reader.is_alive())
         db.write("/a", "")
         self.assertEqual(reader.result(), "/a")

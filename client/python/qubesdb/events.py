@@ -164,7 +164,6 @@ class WatchEvents:
 
     def _resume(self, db: QubesDB | None) -> None:
         if db is not None:
-            self._db.__exit__()
             self._db = db
             self._look_again.extend(
                 path if isinstance(path, str) else path.decode() for path in self._paths)
