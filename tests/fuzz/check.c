@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/core.h"
 
 /* Above this a look at everything after every step costs too much. */
 #define SMALL 100

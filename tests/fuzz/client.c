@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/core.h"
 
 #define SEND_SIZE (32u * 1024u)
 

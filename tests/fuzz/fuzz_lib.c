@@ -1,301 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon's bytes into libqubesdb. The linker puts the functions below in the place of
- * the system calls that the library makes, so that the daemon is the script: it answers
- * honestly unless told otherwise, and system calls fail or are cut short. Every call must
- * end as qubesdb-client.h says, whatever has come.
+ * The daemon's bytes into libqubesdb. Every call must end as qubesdb-client.h says,
+ * whatever has come, and take no more from the socket than its own messages.
  */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "lib/qubesdb-client.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fake.h"
 
-#define DESCRIPTORS 1000 /* above any real one */
-#define ANSWER_SIZE (256 * 1024)
-
-struct lib_run {
-	struct script script;
-	qdb_handle_t handle;
-	int fd; /* the connection's, or -1 */
-	int n_sockets;
-	bool at_end; /* the daemon has hung up */
-	bool calling;
-	bool interrupted;      /* a signal came during this call */
-	bool watches_anything; /* the daemon has accepted an ill-formed path */
-	bool waited;           /* an EAGAIN has not been followed by poll() */
-	struct framing asked;
-	struct framing read;
-	size_t start;
-	size_t len;
-	uint8_t answer[ANSWER_SIZE];
-};
-
-static struct lib_run run = {.fd = -1};
-
-int __real_socket(int domain, int type, int protocol);
-int __real_connect(int fd, const struct sockaddr *address, socklen_t len);
-ssize_t __real_send(int fd, const void *bytes, size_t len, int flags);
-ssize_t __real_recv(int fd, void *buf, size_t len, int flags);
-int __real_poll(struct pollfd *fds, nfds_t n, int timeout);
-int __real_close(int fd);
-int __wrap_socket(int domain, int type, int protocol);
-int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len);
-ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags);
-ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags);
-int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout);
-int __wrap_close(int fd);
-
-/* ---- what the daemon says ---- */
-
-static void say_bytes(const void *bytes, size_t len)
-{
-	if (ANSWER_SIZE - run.len < len)
-		return;
-	memcpy(run.answer + run.len, bytes, len);
-	run.len += len;
-}
-
-static void say(unsigned type, const char *path, const char *data)
-{
-	uint8_t header[HEADER_SIZE];
-	const uint32_t len = (uint32_t)strlen(data);
-
-	memset(header, 0xa5, sizeof(header));
-	header[0] = (uint8_t)type;
-	memcpy(header + 1, path, strlen(path) + 1);
-	memcpy(header + 68, &len, sizeof(len));
-	say_bytes(header, sizeof(header));
-	say_bytes(data, len);
-}
-
-static void say_list(const struct wire_message *m, unsigned type, const char *value)
-{
-	const unsigned n = script_byte(&run.script);
-	char path[QDB_MAX_PATH + 2] = "/a";
-	size_t len = 2;
-
-	if (m->kind >= WIRE_ENTRY && m->path_len < QDB_MAX_PATH - 2) {
-		len = m->path_len;
-		memcpy(path, m->path, len);
-	}
-	for (unsigned i = 0; i < n; i++) {
-		path[len] = (char)('a' + i % 16);
-		path[len + 1] = (char)('a' + i / 16);
-		say(type, path, value);
-	}
-	say(type, "", "");
-}
-
-static void answer_honestly(const struct wire_message *m)
-{
-	switch (m->type) {
-	case QDB_CMD_READ:
-		say(QDB_RESP_READ, m->path, "value");
-		break;
-	case QDB_CMD_LIST:
-		say_list(m, QDB_RESP_LIST, "");
-		break;
-	case QDB_CMD_MULTIREAD:
-		say_list(m, QDB_RESP_MULTIREAD, "value");
-		break;
-	default:
-		say(QDB_RESP_OK, m->path, "");
-	}
-}
-
-static void say_events(unsigned n)
-{
-	char path[] = "/event/aaa";
-
-	for (unsigned i = 0; i < n; i++) {
-		path[7] = (char)('a' + i % 16);
-		path[8] = (char)('a' + i / 16 % 16);
-		path[9] = (char)('a' + i / 256 % 16);
-		say(QDB_RESP_WATCH, path, "");
-	}
-}
-
-static void say_anything(void)
-{
-	uint8_t message[REQUEST_SIZE];
-
-	say_bytes(message, script_message(&run.script, message));
-}
-
-static void on_request(void *context, const struct wire_message *m)
-{
-	uint8_t bytes[256];
-
-	(void)context;
-	fuzz_require(!m->dirty && m->type <= QDB_CMD_UNWATCH);
-	fuzz_require(m->data_len == 0 || m->type == QDB_CMD_WRITE);
-	fuzz_require(m->data_len <= QDB_MAX_DATA);
-	switch (script_byte(&run.script) & 0xf) {
-	case 1:
-		say_events(script_byte(&run.script));
-		break;
-	case 2:
-		say_anything();
-		return;
-	case 3:
-		say_anything();
-		break;
-	case 4:
-		say_bytes(bytes,
-			  script_bytes(&run.script, bytes, script_byte(&run.script)));
-		return;
-	case 5:
-		return;
-	case 6:
-		say(QDB_RESP_ERROR, m->path, "");
-		return;
-	case 7:
-		say(QDB_RESP_ERROR_NOENT, m->path, "");
-		return;
-	case 8:
-		say_events(1300);
-		break;
-	}
-	answer_honestly(m);
-}
-
-/* ---- the system calls ---- */
-
-/* Whether the script lets this call fail; only the library's own. */
-static bool fails(int *error, const int *errors, unsigned n)
-{
-	const unsigned b = script_byte(&run.script);
-
-	if (b % 16 == 0 || b % 16 > n)
-		return false;
-	*error = errors[b % 16 - 1];
-	run.interrupted |= *error == EINTR;
-	run.waited = *error == EAGAIN;
-	errno = *error;
-	return true;
-}
-
-int __wrap_socket(int domain, int type, int protocol)
-{
-	static const int errors[] = {EMFILE, ENFILE, ENOMEM};
-	int error;
-
-	if (!run.calling)
-		return __real_socket(domain, type, protocol);
-	fuzz_require(domain == AF_UNIX && type & SOCK_CLOEXEC);
-	if (fails(&error, errors, 3))
-		return -1;
-	run.n_sockets++;
-	return DESCRIPTORS + (int)(script_byte(&run.script) & 0xf);
-}
-
-int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
-{
-	static const int errors[] = {ENOENT, ECONNREFUSED, EINTR, EACCES, EAGAIN};
-	int error;
-
-	if (!run.calling)
-		return __real_connect(fd, address, len);
-	if (fails(&error, errors, 5))
-		return -1;
-	fuzz_require(run.fd < 0);
-	run.fd = fd;
-	run.at_end = false;
-	run.start = run.len = 0;
-	memset(&run.asked, 0, sizeof(run.asked));
-	memset(&run.read, 0, sizeof(run.read));
-	return 0;
-}
-
-ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags)
-{
-	static const int errors[] = {EINTR, EAGAIN, EPIPE, ECONNRESET};
-	int error;
-
-	if (!run.calling)
-		return __real_send(fd, bytes, len, flags);
-	fuzz_require(fd == run.fd && len > 0 && flags & MSG_NOSIGNAL);
-	if (fails(&error, errors, 4))
-		return -1;
-	if (script_byte(&run.script) & 1)
-		len = 1 + script_byte(&run.script) % len;
-	framing_feed(&run.asked, bytes, len, on_request, NULL);
-	return (ssize_t)len;
-}
-
-static void ignore(void *context, const struct wire_message *m)
-{
-	(void)context, (void)m;
-}
-
-/* Never more than the message that is being read: the next one stays in the socket. */
-static void check_not_ahead(size_t len)
-{
-	if (run.read.have < HEADER_SIZE)
-		fuzz_require(len <= HEADER_SIZE - run.read.have);
-	else
-		fuzz_require(len <= run.read.left);
-}
-
-ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags)
-{
-	static const int errors[] = {EINTR, EAGAIN, ECONNRESET};
-	int error;
-
-	if (!run.calling)
-		return __real_recv(fd, buf, len, flags);
-	fuzz_require(fd == run.fd && len > 0);
-	check_not_ahead(len);
-	if (fails(&error, errors, 3))
-		return -1;
-	if (len > run.len - run.start)
-		len = run.len - run.start;
-	if (len == 0 || run.at_end) {
-		run.at_end = true;
-		return 0;
-	}
-	if (script_byte(&run.script) & 1)
-		len = 1 + script_byte(&run.script) % len;
-	memcpy(buf, run.answer + run.start, len);
-	framing_feed(&run.read, buf, len, ignore, NULL);
-	run.start += len;
-	if (run.start == run.len)
-		run.start = run.len = 0;
-	return (ssize_t)len;
-}
-
-int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
-{
-	static const int errors[] = {EINTR};
-	int error;
-
-	if (!run.calling)
-		return __real_poll(fds, n, timeout);
-	fuzz_require(n == 1 && fds->fd == run.fd && timeout == -1 && run.waited);
-	return fails(&error, errors, 1) ? -1 : 1;
-}
-
-int __wrap_close(int fd)
-{
-	if (!run.calling)
-		return __real_close(fd);
-	fuzz_require(fd >= DESCRIPTORS && run.n_sockets > 0);
-	run.n_sockets--;
-	if (run.fd == fd)
-		run.fd = -1;
-	return 0;
-}
-
-/* ---- what the program does ---- */
-
-#define CALL(call) \
-	(run.calling = true, run.interrupted = false, errno = ERANGE, (call), \
-	 run.calling = false)
+static qdb_handle_t handle;
+static bool watches_anything; /* the daemon has accepted an ill-formed path */
+static bool is_timed;         /* commands have a time-out */
 
 /* errno is one of those that the header names. */
 static void check_failure(bool reads, bool waits)
@@ -305,7 +22,10 @@ static void check_failure(bool reads, bool waits)
 		fuzz_require(reads);
 		break;
 	case EINTR:
-		fuzz_require(waits && run.interrupted);
+		fuzz_require(waits && fake.interrupted);
+		break;
+	case ETIMEDOUT:
+		fuzz_require(fake.timed_out || is_timed);
 		break;
 	default:
 		fuzz_require(errno == 0 || errno == EPROTO || errno == EPIPE);
@@ -315,7 +35,7 @@ static void check_failure(bool reads, bool waits)
 /* Whatever was not wanted has been read to its end, or the connection is closed. */
 static void check_between(void)
 {
-	fuzz_require(run.fd < 0 || framing_is_between(&run.read));
+	fuzz_require(fake.fd < 0 || framing_is_between(&fake.read));
 }
 
 static void do_read(char *path)
@@ -323,7 +43,7 @@ static void do_read(char *path)
 	unsigned len = 12345;
 	char *value;
 
-	CALL(value = qdb_read(run.handle, path, &len));
+	FAKE_CALL(value = qdb_read(handle, path, &len));
 	if (value) {
 		fuzz_require(strlen(value) == len && len <= QDB_MAX_DATA);
 		check_between();
@@ -358,7 +78,7 @@ static void do_list(char *path)
 	unsigned n = 12345;
 	char **paths;
 
-	CALL(paths = qdb_list(run.handle, path, &n));
+	FAKE_CALL(paths = qdb_list(handle, path, &n));
 	if (paths) {
 		check_strings(paths, n, 1, path, NULL);
 		return;
@@ -370,10 +90,10 @@ static void do_list(char *path)
 static void do_multiread(char *path)
 {
 	unsigned n = 12345, *lens = NULL;
-	const bool wants_lens = script_byte(&run.script) & 1;
+	const bool wants_lens = script_byte(&fake.script) & 1;
 	char **strings;
 
-	CALL(strings = qdb_multiread(run.handle, path, wants_lens ? &lens : NULL, &n));
+	FAKE_CALL(strings = qdb_multiread(handle, path, wants_lens ? &lens : NULL, &n));
 	if (strings) {
 		check_strings(strings, n, 2, path, lens);
 		free(lens);
@@ -395,33 +115,50 @@ static void check_int(int result)
 static void do_write(char *path)
 {
 	static char value[QDB_MAX_DATA + 1];
-	const unsigned len = script_word(&run.script) % (QDB_MAX_DATA + 2);
+	const unsigned len = script_word(&fake.script) % (QDB_MAX_DATA + 2);
 	int result;
 
 	memset(value, 'v', sizeof(value));
-	CALL(result = qdb_write(run.handle, path, value, len));
+	FAKE_CALL(result = qdb_write(handle, path, value, len));
 	check_int(result);
 	fuzz_require(result == 0 || len <= QDB_MAX_DATA);
+}
+
+static void do_write_many(char *path)
+{
+	static char value[QDB_MAX_DATA];
+	struct qdb_entry entries[100];
+	const unsigned n = 1 + script_byte(&fake.script) % 100;
+	const unsigned len = script_byte(&fake.script) & 1 ? QDB_MAX_DATA : 1;
+	int result;
+
+	memset(value, 'v', sizeof(value));
+	for (unsigned i = 0; i < n; i++)
+		entries[i] = (struct qdb_entry){path, value, len};
+	FAKE_CALL(result = qdb_write_many(handle, entries, n));
+	if (result == 0 && (errno == ENOTSUP || errno == E2BIG))
+		return;
+	check_int(result);
 }
 
 static void do_other(char *path, int (*function)(qdb_handle_t, const char *))
 {
 	int result;
 
-	CALL(result = function(run.handle, path));
+	FAKE_CALL(result = function(handle, path));
 	check_int(result);
-	run.watches_anything |= wire_classify(path, strlen(path)) == WIRE_ILL_FORMED;
+	watches_anything |= wire_classify(path, strlen(path)) == WIRE_ILL_FORMED;
 }
 
 static void do_read_watch(void)
 {
-	const int queued = qdb_watches_pending(run.handle);
+	const int queued = qdb_watches_pending(handle);
 	char *path;
 
-	CALL(path = qdb_read_watch(run.handle));
+	FAKE_CALL(path = qdb_read_watch(handle));
 	if (path) {
 		fuzz_require(strlen(path) < QDB_MAX_PATH);
-		fuzz_require(run.watches_anything ||
+		fuzz_require(watches_anything ||
 			     wire_classify(path, strlen(path)) != WIRE_ILL_FORMED);
 		if (queued == 0)
 			check_between();
@@ -432,24 +169,28 @@ static void do_read_watch(void)
 	free(path);
 }
 
-/* It keeps its number while the connection lives. */
+/* It keeps its number while the connection lives, and when it is lost. */
 static void do_watch_fd(void)
 {
-	const int before = run.fd;
+	const int before = fake.fd;
 	int fd;
 
-	CALL(fd = qdb_watch_fd(run.handle));
-	fuzz_require(fd == run.fd && (before < 0 || fd == before));
-	fuzz_require(fd >= 0 || errno == EPIPE);
+	FAKE_CALL(fd = qdb_watch_fd(handle));
+	fuzz_require(before < 0 || fd == before);
+	fuzz_require(fd < 0 || fake.is_open[fd - FAKE_FIRST]);
+	if (fd < 0) {
+		fuzz_require(errno != 0);
+		check_failure(false, false);
+	}
 }
 
 static void step(void)
 {
-	const unsigned op = script_byte(&run.script);
+	const unsigned op = script_byte(&fake.script);
 	char path[QDB_MAX_PATH];
 
-	script_path(&run.script, path);
-	switch (op % 9) {
+	script_path(&fake.script, path);
+	switch (op % 11) {
 	case 0:
 		do_read(path);
 		break;
@@ -477,41 +218,37 @@ static void step(void)
 	case 8:
 		do_watch_fd();
 		break;
+	case 9:
+		do_write_many(path);
+		break;
+	case 10:
+		is_timed = script_byte(&fake.script) & 1;
+		fuzz_require(qdb_set_timeout(handle, is_timed ? 100 : 0) == 1);
+		break;
 	}
-}
-
-/* The daemon sends what nobody asked for. */
-static void surprise(void)
-{
-	if (run.fd < 0)
-		return;
-	if (script_byte(&run.script) & 1)
-		say_events(script_byte(&run.script));
-	else
-		say_anything();
 }
 
 static void open_handle(void)
 {
 	static char name[] = "vm";
-	char *vmname = script_byte(&run.script) & 1 ? name : NULL;
+	char *vmname = script_byte(&fake.script) & 1 ? name : NULL;
 
-	CALL(run.handle = qdb_open(vmname));
-	fuzz_require(run.handle || errno != ERANGE);
-	fuzz_require(!run.handle == (run.fd < 0));
+	FAKE_CALL(handle = qdb_open(vmname));
+	fuzz_require(handle || errno != ERANGE);
+	fuzz_require(!handle == (fake.fd < 0));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	run.script = (struct script){data, data + size};
-	run.at_end = run.watches_anything = false;
+	fake_begin(data, size);
+	watches_anything = is_timed = false;
 	open_handle();
-	while (run.handle && !script_is_over(&run.script)) {
+	while (handle && !script_is_over(&fake.script)) {
 		step();
-		if (script_byte(&run.script) >= 0xc0)
-			surprise();
+		if (script_byte(&fake.script) >= 0xc0)
+			fake_surprise();
 	}
-	CALL(qdb_close(run.handle));
-	fuzz_require(run.n_sockets == 0 && run.fd < 0);
+	FAKE_CALL(qdb_close(handle));
+	fake_end();
 	return 0;
 }

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/core.h"
 
 #define CLIENTS 4
 #define REQUESTS 13000 /* of one input */

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/statefile.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/core.h"
 
 #define RECORDS_SIZE 65536
 #define ROWS 16

@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/core.h"
 
 #define UNANSWERED 65536
 #define MESSAGES 8192 /* of one input */
