@@ -27,6 +27,7 @@
 #define MAX_CLIENTS 1024
 #define VALUE_LEN 7 /* the median in a deployed namespace */
 #define BUFFER_SIZE 32768
+#define MAX_TRIPS (1u << 20) /* of later ones the time is not kept */
 #define KEY_LEN (sizeof("/bench/01234567") - 1)
 
 enum mode { MODE_READ, MODE_WRITE, MODE_FILL, MODE_WATCH, MODES };
@@ -45,13 +46,15 @@ static const struct {
 };
 
 static const char usage[] =
-	"usage: load [-c CLIENTS] [-b BATCH] [-k KEYS] [-n COUNT | -t SECONDS] SOCKET "
-	"MODE\n"
+	"usage: load [-l] [-c CLIENTS] [-b BATCH] [-k KEYS] [-n COUNT | -t SECONDS] "
+	"SOCKET MODE\n"
 	"  read   READ random keys out of KEYS\n"
 	"  write  WRITE random keys out of KEYS\n"
 	"  fill   WRITE each of the KEYS once\n"
 	"  watch  WATCH KEYS paths that nothing writes to, until standard input ends\n"
-	"Prints operations per second, all clients together.\n";
+	"Prints operations per second, all clients together, or with -l what 99% of the "
+	"round\n"
+	"trips of one client stayed below, in microseconds.\n";
 
 struct options {
 	const char *socket;
@@ -61,11 +64,13 @@ struct options {
 	uint32_t keys;
 	uint64_t count; /* of each client; 0: until `seconds` are over */
 	double seconds;
+	bool latency;
 };
 
 struct result {
 	uint64_t done;
 	double seconds;
+	double latency; /* seconds; of 99% of the round trips */
 };
 
 struct client {
@@ -170,10 +175,26 @@ static int receive_batch(struct client *c, unsigned batch)
 	return 0;
 }
 
+static int compare(const void *a, const void *b)
+{
+	const float *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* What 99 of 100 trips stayed below. */
+static double percentile(float *trips, size_t n)
+{
+	qsort(trips, n, sizeof(*trips), compare);
+	return n > 0 ? (double)trips[n * 99 / 100] : 0;
+}
+
 static int run(struct client *c, struct result *result)
 {
+	static float trips[MAX_TRIPS];
 	const uint64_t count = c->count;
-	double start = now();
+	double start = now(), before = 0;
+	size_t n = 0;
 	int r;
 
 	*result = (struct result){0};
@@ -189,7 +210,11 @@ static int run(struct client *c, struct result *result)
 			return r;
 		result->done += batch;
 		result->seconds = now() - start;
+		if (c->opt->latency && n < MAX_TRIPS)
+			trips[n++] = (float)(result->seconds - before);
+		before = result->seconds;
 	}
+	result->latency = percentile(trips, n);
 	return 0;
 }
 
@@ -256,16 +281,17 @@ static int client_main(const struct options *opt, unsigned i, int reports, int g
 }
 
 /* Adds up one report of each client; returns whether all are well. */
-static bool collect(int reports, unsigned clients, double *rate)
+static bool collect(int reports, unsigned clients, double *rate, double *latency)
 {
 	struct result result;
 
-	*rate = 0;
+	*rate = *latency = 0;
 	while (clients-- > 0) {
 		if (read(reports, &result, sizeof(result)) != sizeof(result) ||
 		    result.seconds < 0)
 			return false;
 		*rate += result.seconds > 0 ? (double)result.done / result.seconds : 0;
+		*latency += result.latency;
 	}
 	return true;
 }
@@ -280,7 +306,7 @@ static bool start_all(int go, unsigned clients)
 static bool run_clients(const struct options *opt)
 {
 	int reports[2], go[2];
-	double rate;
+	double rate, latency;
 	bool fine;
 	unsigned i;
 
@@ -294,11 +320,12 @@ static bool run_clients(const struct options *opt)
 		}
 	}
 	close(reports[1]);
-	fine = collect(reports[0], opt->clients, &rate) &&
-	       start_all(go[1], opt->clients) && collect(reports[0], opt->clients, &rate);
+	fine = collect(reports[0], opt->clients, &rate, &latency) &&
+	       start_all(go[1], opt->clients) &&
+	       collect(reports[0], opt->clients, &rate, &latency);
 	close(go[1]);
 	if (fine) {
-		printf("%.0f\n", rate);
+		printf("%.1f\n", opt->latency ? latency * 1e6 : rate);
 		fflush(stdout);
 	}
 	while (wait(NULL) > 0)
@@ -310,8 +337,10 @@ static bool parse_options(struct options *opt, int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "c:b:k:n:t:")) != -1) {
-		if (c == 'c')
+	while ((c = getopt(argc, argv, "lc:b:k:n:t:")) != -1) {
+		if (c == 'l')
+			opt->latency = true;
+		else if (c == 'c')
 			opt->clients = (unsigned)strtoul(optarg, NULL, 10);
 		else if (c == 'b')
 			opt->batch = (unsigned)strtoul(optarg, NULL, 10);
@@ -330,7 +359,8 @@ static bool parse_options(struct options *opt, int argc, char **argv)
 	while (opt->mode < MODES && strcmp(modes[opt->mode].name, argv[optind + 1]) != 0)
 		opt->mode++;
 	return opt->mode < MODES && opt->clients >= 1 && opt->clients <= MAX_CLIENTS &&
-	       opt->batch >= 1 && opt->batch <= MAX_BATCH && opt->keys >= opt->clients &&
+	       (opt->clients == 1 || !opt->latency) && opt->batch >= 1 &&
+	       opt->batch <= MAX_BATCH && opt->keys >= opt->clients &&
 	       (opt->count > 0 || opt->seconds > 0);
 }
 

@@ -146,7 +146,7 @@ void request_serve(struct session *s, const struct message *m)
 		handlers[m->type](s, m);
 	else if (m->type == QDB_CMD_MULTIREAD)
 		session_respond(s, QDB_RESP_MULTIREAD, "", 0, NULL, 0);
-	else if (m->type == QDB_CMD_WRITE_MANY)
+	else if (m->type == QDB_CMD_WRITE_MANY && m->path_len == 0)
 		refuse_many(s, NULL);
 	else
 		echo(s, m, QDB_RESP_ERROR);

@@ -29,7 +29,7 @@ ERRNOS = {
     "accept4": "EMFILE ENFILE ENOMEM EINTR ECONNABORTED",
     "bind": "EADDRINUSE ENOSPC",
     "chdir": "ENOMEM",
-    "connect": "EAGAIN EINTR ECONNREFUSED",
+    "connect": "EINTR ECONNREFUSED",
     "connect_dgram": "ECONNREFUSED ENOMEM",
     "dup": "EMFILE",
     "dup2": "EINTR",
