@@ -67,6 +67,8 @@ void check_domain(struct domain *d, size_t clients, bool all)
 {
 	check_account(&d->entries.entries);
 	check_account(&d->entries.bytes);
+	check_account(&d->entries.peer_entries);
+	check_account(&d->entries.peer_bytes);
 	check_account(&d->watches.account);
 	check_account(&d->replica.changes.paths);
 	check_account(&d->replica.changes.unanswered);
@@ -97,6 +99,8 @@ void squeeze_domain(struct domain *d, unsigned how)
 		r->out.limit = 20000;
 	if (how & 8)
 		squeeze(&d->entries.entries, 2 + (how >> 4));
+	if ((how & 12) == 12 && r->role == REPLICA_DOM0)
+		squeeze(&d->entries.peer_entries, 1 + (how >> 4));
 	if ((how & 9) == 9)
 		squeeze(&d->entries.bytes, 4000);
 	if ((how & 10) == 10)
@@ -110,6 +114,9 @@ void relax_domain(struct domain *d)
 	d->replica.out.limit = quota_descriptions[QUOTA_BACKLOG].limit;
 	d->entries.entries.limit = quota_descriptions[QUOTA_ENTRIES].limit;
 	d->entries.bytes.limit = quota_descriptions[QUOTA_BYTES].limit;
+	if (d->replica.role == REPLICA_DOM0)
+		d->entries.peer_entries.limit =
+			quota_descriptions[QUOTA_VM_ENTRIES].limit;
 	d->watches.account.limit = quota_descriptions[QUOTA_WATCHES].limit;
 }
 
