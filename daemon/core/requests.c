@@ -105,13 +105,19 @@ static int write_gathered(struct session *s, struct many_entry *e)
 	return domain_write_many(s->domain, s->many.bytes, s->many.used, e);
 }
 
-/* The path is that of the entry to blame, or "/": an empty one says "what is this?". */
-static void refuse_many(struct session *s, const struct many_entry *e)
+/*
+ * The path is that of the entry to blame, or "/" if it is a limit. What is malformed, or
+ * came where nothing can be written, is answered like a type that nobody knows.
+ */
+static void refuse_many(struct session *s, const struct message *m, int result,
+			const struct many_entry *e)
 {
-	if (e && e->path_len > 0)
+	if (result != -EINVAL)
+		session_respond(s, QDB_RESP_ERROR, "/", 1, NULL, 0);
+	else if (e->path_len > 0)
 		session_respond(s, QDB_RESP_ERROR, e->path, e->path_len, NULL, 0);
 	else
-		session_respond(s, QDB_RESP_ERROR, "/", 1, NULL, 0);
+		echo(s, m, QDB_RESP_ERROR);
 }
 
 static void on_write_many(struct session *s, const struct message *m)
@@ -120,7 +126,7 @@ static void on_write_many(struct session *s, const struct message *m)
 	int r;
 
 	if (s->read_only) {
-		refuse_many(s, NULL);
+		echo(s, m, QDB_RESP_ERROR);
 		return;
 	}
 	if (!echo(s, m, QDB_RESP_OK))
@@ -128,7 +134,7 @@ static void on_write_many(struct session *s, const struct message *m)
 	r = note_refusal(s, write_gathered(s, &e));
 	if (r < 0) {
 		outq_rewind(&s->out, s->last_response);
-		refuse_many(s, r == -EINVAL ? &e : NULL);
+		refuse_many(s, m, r, &e);
 	}
 	gather_end(&s->domain->gatherings, &s->many);
 }
@@ -146,8 +152,6 @@ void request_serve(struct session *s, const struct message *m)
 		handlers[m->type](s, m);
 	else if (m->type == QDB_CMD_MULTIREAD)
 		session_respond(s, QDB_RESP_MULTIREAD, "", 0, NULL, 0);
-	else if (m->type == QDB_CMD_WRITE_MANY && m->path_len == 0)
-		refuse_many(s, NULL);
 	else
 		echo(s, m, QDB_RESP_ERROR);
 }

@@ -290,7 +290,7 @@ static const char *const refusals[][2] = {
 	{"/a=1 rel=2 /c=3", "ERROR rel"},
 	{"/a=1 /c/=3", "ERROR /c/"},
 	{"/a=1 /c?=3", "ERROR /c?"},
-	{"/a=1 =3", "ERROR /"},
+	{"/a=1 =3", "ERROR "},
 };
 
 START_TEST(none_is_written_if_one_is_refused)
@@ -303,7 +303,7 @@ START_TEST(none_is_written_if_one_is_refused)
 	ck_assert_str_eq(get(&dom0, "/a"), "before");
 	ck_assert_str_eq(get(&dom0, "/c"), "(absent)");
 	data_len = 3;
-	ck_assert_str_eq(write_data(s), "ERROR /");
+	ck_assert_str_eq(write_data(s), "ERROR ");
 	ck_assert_str_eq(write_pairs(s, "/a=after"), "OK ; RESP_WATCH /a");
 	session_free(s);
 }
@@ -313,7 +313,7 @@ START_TEST(who_may_not_write_is_told_so)
 {
 	struct session *s = client(&dom0, SESSION_READ_ONLY);
 
-	ck_assert_str_eq(write_pairs(s, "/a=1"), "ERROR /");
+	ck_assert_str_eq(write_pairs(s, "/a=1"), "ERROR ");
 	ck_assert_str_eq(get(&dom0, "/a"), "(absent)");
 	data_len = QDB_MAX_MANY;
 	make_request();
@@ -394,7 +394,7 @@ START_TEST(the_longest_request_is_taken)
 	ck_assert_str_eq(write_data(s), "OK ");
 	ck_assert_uint_eq(dom0.entries.entries.used, QDB_MAX_MANY / 3079 + 1);
 	data_len++;
-	ck_assert_str_eq(write_data(s), "ERROR /");
+	ck_assert_str_eq(write_data(s), "ERROR ");
 	ck_assert_str_eq(ask(s, QDB_CMD_READ, "/no"), "ERROR_NOENT /no");
 	session_free(s);
 }
