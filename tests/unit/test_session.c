@@ -204,7 +204,7 @@ START_TEST(a_stalled_watcher_has_equal_events_merged)
 	ask(w, QDB_CMD_WATCH, "/d/", NULL);
 	ask(w, QDB_CMD_WATCH, "/d/x", NULL);
 	session_stalled(w);
-	for (int i = 0; i < 100000; i++)
+	for (int i = 0; i < 40000; i++)
 		ask(s, QDB_CMD_WRITE, "/d/x", "1");
 	ask(s, QDB_CMD_WRITE, "/d/y", "1");
 	ask(s, QDB_CMD_WRITE, "/d/x", "1");
