@@ -212,6 +212,17 @@ class Replaced(Case):
             while db.watches_pending():
                 self.assertEqual(db.read_watch(), "/a")
 
+    def test_told_only_of_the_descriptor_that_it_has(self):
+        db, daemon = self.served()
+        db.watch("/a")
+        db.watch_fd()
+        daemon = self.restart(daemon)
+        self.assert_gone(db.read, "/a")
+        self.assertEqual(db.read_watch(), "/a")
+        self.wait_once(db)
+        self.restart(daemon)
+        self.assertIsNone(db.read("/b"))
+
     def test_descriptor_stays_after_reading(self):
         db, daemon = self.served()
         db.watch("/a")
