@@ -56,10 +56,10 @@ qubesdb.QubesDB(5)
 
 def tool(name):
     """The command, with the package on its path; the machine may have a wrapper of no use."""
-    def command(*arguments):
+    def command(*arguments, cwd=None):
         environment = {**os.environ, "MYPYPATH": PATH, "PYTHONPATH": PATH}
         return subprocess.run([name, *arguments], env=environment, check=False,
-                              capture_output=True, text=True)
+                              capture_output=True, text=True, cwd=cwd)
     try:
         return command if command("--help").returncode == 0 else None
     except FileNotFoundError:
@@ -122,7 +122,7 @@ class Checkers(unittest.TestCase):
         self.addCleanup(self.cache.cleanup)
 
     def check(self, *arguments):
-        return self.mypy("--strict", "--cache-dir", self.cache.name, *arguments)
+        return self.mypy("--strict", *arguments, cwd=self.cache.name)
 
     def check_program(self, program):
         path = os.path.join(self.cache.name, "program.py")
@@ -144,7 +144,7 @@ class Checkers(unittest.TestCase):
         self.assertEqual(lines, set(range(4, 4 + 6)), done.stdout)
 
     def test_stubs(self):
-        done = self.stubtest("qubesdb._qubesdb")
+        done = self.stubtest("qubesdb._qubesdb", cwd=self.cache.name)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
