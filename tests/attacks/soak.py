@@ -169,7 +169,7 @@ def floods_the_link(link):
 
 def answers_nothing(link):
     link.send(pack(MULTIREAD))
-    time.sleep(0.5)
+    time.sleep(0.2)
 
 
 CONVERSATIONS = [
@@ -183,7 +183,7 @@ CONVERSATIONS = [
 
 def is_a_hostile_vm(path):
     with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(1)
+        link.settimeout(0.2)
         link.connect(path)
         random.choice(CONVERSATIONS)(link)
 
