@@ -221,7 +221,7 @@ class Thread(threading.Thread):
             try:
                 with open(f"/proc/self/task/{self.native_id}/syscall", encoding="ascii") as f:
                     number = f.read().split()[0]
-            except (FileNotFoundError, PermissionError):
+            except (FileNotFoundError, PermissionError, ProcessLookupError):
                 return
             if number not in POLL:
                 raise BlockingIOError
