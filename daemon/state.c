@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -259,6 +260,13 @@ static enum statefile_result read_file(struct state *s)
 	return result;
 }
 
+static size_t size_of_snapshot(const struct domain *d)
+{
+	const struct namespace *entries = &d->entries;
+
+	return entries->bytes.used + entries->entries.used * RECORD_HEADER_SIZE;
+}
+
 static enum statefile_result load(struct state *s)
 {
 	struct statefile_owner owner = s->owner;
@@ -269,8 +277,8 @@ static enum statefile_result load(struct state *s)
 	if (result == STATEFILE_FINE) {
 		s->owner = owner;
 		s->domain->replica.id = owner.generation;
-		s->snapshot_size = s->log_size;
-		s->log_size = 0;
+		s->snapshot_size = size_of_snapshot(s->domain);
+		s->log_size -= MIN(s->log_size, s->snapshot_size);
 		adopt(s);
 	}
 	return result;
