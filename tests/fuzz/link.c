@@ -11,6 +11,7 @@
 
 #define UNANSWERED 65536
 #define MESSAGES 8192 /* of one input */
+#define PIECES 20000
 #define ROUNDS 100000
 
 struct operation {
@@ -24,6 +25,7 @@ struct link_run {
 	bool up;
 	size_t piece;
 	unsigned messages;
+	unsigned pieces;
 	struct framing sent;
 	struct framing received;
 	struct fuzz_client client;
@@ -297,6 +299,8 @@ static size_t deliver_piece(const uint8_t *bytes, size_t len)
 	if (r->failure)
 		return 0;
 	n = n < len ? n : len;
+	if (run.pieces++ > PIECES)
+		run.piece = SIZE_MAX;
 	n = n < run.piece ? n : run.piece;
 	violates = will_violate(bytes, n);
 	framing_feed(&run.sent, bytes, n, sent, NULL);
