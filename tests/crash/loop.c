@@ -456,6 +456,11 @@ int main(int argc, char **argv)
 	}
 	if (!program)
 		program = "daemon/qubesdb-daemon";
+	if (access(program, X_OK) < 0) {
+		fprintf(stderr, "crash loop: cannot run %s: %s; set QUBESDB_DAEMON\n",
+			program, strerror(errno));
+		return EXIT_FAILURE;
+	}
 	loop.random = loop.seed;
 	printf("seed %" PRIu64 "\n", loop.seed);
 	run_cycles(program, cycles);
