@@ -14,7 +14,7 @@
 #include "daemon/claim.h"
 #include "daemon/log.h"
 
-/* A snapshot is due when the changes since the last one are its size and this. */
+/* A snapshot is due when the changes since the last one are half its size and this. */
 #define SNAPSHOT_AFTER (64u * 1024u)
 
 #define LAST_DELAY_S 60
@@ -31,54 +31,79 @@ static void join(char *out, const char *path, const char *suffix, const char *mo
 
 /* ---- writing ---- */
 
+static bool is_due(const struct state *s, size_t more)
+{
+	return s->log_size + more > SNAPSHOT_AFTER + s->snapshot_size / 2;
+}
+
+static bool begin_snapshot(struct state *s)
+{
+	s->in_snapshot = true;
+	s->cursor = (struct journal_cursor){.has_begun = false};
+	s->next_log_size = s->next_snapshot_size = 0;
+	return statefile_begin_log(&s->file);
+}
+
+static bool end_snapshot(struct state *s)
+{
+	s->in_snapshot = false;
+	s->log_size = s->next_log_size;
+	s->snapshot_size = s->next_snapshot_size;
+	return statefile_use_log(&s->file);
+}
+
+/* Writes `size` bytes of the snapshot, or a little more. */
+static bool go_on_with_snapshot(struct state *s, size_t size)
+{
+	uint8_t piece[JOURNAL_PIECE];
+	size_t len, written = 0;
+
+	while (written < size && !s->cursor.is_done) {
+		len = journal_snapshot(s->domain, &s->cursor, piece);
+		if (len > 0 && !statefile_append_next(&s->file, piece, len))
+			return false;
+		written += len;
+	}
+	s->next_snapshot_size += written;
+	return !s->cursor.is_done || end_snapshot(s);
+}
+
+/*
+ * A snapshot grows at least as fast as the changes that come in the meantime, and so it
+ * is soon done; but a namespace of many megabytes must not hold up a turn.
+ */
 static bool append(struct state *s)
 {
 	const struct journal *j = &s->domain->journal;
+	const bool has_begun = s->in_snapshot;
 
-	if (!statefile_append(&s->file, j->bytes, j->used))
+	if (!has_begun && !is_due(s, j->used)) {
+		s->log_size += j->used;
+		return statefile_append(&s->file, j->bytes, j->used);
+	}
+	if (!statefile_begin(&s->file) || !statefile_append(&s->file, j->bytes, j->used))
+		return false;
+	if (!has_begun && !begin_snapshot(s))
+		return false;
+	if (has_begun && !statefile_append_next(&s->file, j->bytes, j->used))
 		return false;
 	s->log_size += j->used;
-	return true;
+	s->next_log_size += has_begun ? j->used : 0;
+	return go_on_with_snapshot(s, MAX(j->used, JOURNAL_PIECE)) &&
+	       statefile_commit(&s->file);
 }
 
-static bool write_pieces(struct state *s, uint8_t *piece)
+static bool write_all(struct state *s)
 {
-	struct entry *cursor = NULL;
-	size_t len;
-
-	s->snapshot_size = 0;
-	do {
-		len = journal_snapshot(s->domain, &cursor, piece);
-		if (!statefile_append(&s->file, piece, len))
-			return false;
-		s->snapshot_size += len;
-	} while (cursor);
-	return true;
-}
-
-static bool write_snapshot(struct state *s)
-{
-	uint8_t *piece = malloc(JOURNAL_PIECE);
-	bool done = piece && statefile_begin(&s->file) && statefile_clear(&s->file) &&
-		    write_pieces(s, piece) && statefile_commit(&s->file);
-
-	free(piece);
-	s->log_size = 0;
-	return done;
-}
-
-static bool snapshot_is_due(const struct state *s)
-{
-	const struct journal *j = &s->domain->journal;
-
-	return j->incomplete || s->log_size + j->used > SNAPSHOT_AFTER + s->snapshot_size;
+	return statefile_begin(&s->file) && begin_snapshot(s) &&
+	       go_on_with_snapshot(s, SIZE_MAX) && statefile_commit(&s->file);
 }
 
 static bool commit(struct state *s)
 {
 	if (!s->is_open)
 		return false;
-	if (snapshot_is_due(s) ? write_snapshot(s) : append(s)) {
+	if (s->domain->journal.incomplete ? write_all(s) : append(s)) {
 		journal_committed(&s->domain->journal);
 		return true;
 	}

@@ -39,6 +39,10 @@ struct state {
 	bool is_new;                   /* the file has just been created */
 	size_t snapshot_size;          /* bytes of records, of the last snapshot */
 	size_t log_size;               /* and since */
+	bool in_snapshot;              /* the next one has begun */
+	struct journal_cursor cursor;  /* how far it is */
+	size_t next_snapshot_size;
+	size_t next_log_size;
 };
 
 void state_init(struct state *s);

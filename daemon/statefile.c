@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/statefile.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 #include <string.h>
 
@@ -10,21 +11,22 @@
 #define APPLICATION_ID 0x51444231 /* "QDB1" */
 #define FORMAT 1
 
-/* The beginning of the chain of checksums; this is 64-bit FNV-1a. */
-#define CHECKSUM_FIRST 0xcbf29ce484222325u
-#define CHECKSUM_PRIME 0x100000001b3u
-
+/* clang-format off */
 static const char tables[] =
 	"BEGIN IMMEDIATE;"
-	"PRAGMA application_id = " TEXT(
-		APPLICATION_ID) ";"
-				"PRAGMA user_version = " TEXT(
-					FORMAT) ";"
-						"CREATE TABLE owner (name TEXT, domid "
-						"INTEGER, generation INTEGER);"
-						"CREATE TABLE changes (number INTEGER "
-						"PRIMARY KEY, records BLOB, checksum "
-						"INTEGER)";
+	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
+	"PRAGMA user_version = " TEXT(FORMAT) ";"
+	"CREATE TABLE owner (name TEXT, domid INTEGER, generation INTEGER, epoch INTEGER);"
+	"CREATE TABLE blocks (number INTEGER PRIMARY KEY, block BLOB)";
+/* clang-format on */
+
+/* A block has the same size each time, so that sqlite changes its page in place. */
+static const char *const statements[] = {
+	[STATEFILE_BEGIN] = "BEGIN",
+	[STATEFILE_COMMIT] = "COMMIT",
+	[STATEFILE_PUT] = "INSERT OR REPLACE INTO blocks VALUES (?, ?)",
+	[STATEFILE_CHOOSE] = "UPDATE owner SET epoch = ?",
+};
 
 /*
  * The write-ahead log makes a commit one append, and the lock on it, held for good, keeps
@@ -32,8 +34,8 @@ static const char tables[] =
  */
 #define READING "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -64"
 #define WRITING \
-	"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 64;" \
-	"PRAGMA journal_size_limit = 524288; PRAGMA synchronous = "
+	"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 128;" \
+	"PRAGMA journal_size_limit = 655360; PRAGMA synchronous = "
 
 static enum statefile_result result_of(int code)
 {
@@ -79,29 +81,13 @@ static int ask(struct statefile *f, const char *sql, int64_t *number)
 
 /* ---- opening ---- */
 
-static enum statefile_result create_tables(struct statefile *f,
-					   const struct statefile_owner *owner)
-{
-	sqlite3_stmt *s;
-
-	if (!run(f, tables) || prepare(f, &s, "INSERT INTO owner VALUES (?, ?, ?)"))
-		return STATEFILE_FAILED;
-	sqlite3_bind_text(s, 1, owner->name, -1, SQLITE_STATIC);
-	sqlite3_bind_int(s, 2, owner->domid);
-	sqlite3_bind_int64(s, 3, (int64_t)owner->generation);
-	sqlite3_step(s);
-	if (sqlite3_finalize(s) != SQLITE_OK || !run(f, "COMMIT"))
-		return STATEFILE_FAILED;
-	return STATEFILE_FINE;
-}
-
 static enum statefile_result compare_owner(struct statefile *f,
 					   struct statefile_owner *owner)
 {
 	enum statefile_result result = STATEFILE_DAMAGED;
 	const char *name;
 	sqlite3_stmt *s;
-	int code = prepare(f, &s, "SELECT name, domid, generation FROM owner");
+	int code = prepare(f, &s, "SELECT name, domid, generation, epoch FROM owner");
 
 	if (code == SQLITE_OK)
 		code = sqlite3_step(s);
@@ -113,6 +99,7 @@ static enum statefile_result compare_owner(struct statefile *f,
 		else
 			result = STATEFILE_FOREIGN;
 		owner->generation = (uint64_t)sqlite3_column_int64(s, 2);
+		f->epoch = (uint64_t)sqlite3_column_int64(s, 3);
 	} else if (code != SQLITE_DONE) {
 		result = result_of(code);
 	}
@@ -154,39 +141,70 @@ static enum statefile_result open_database(struct statefile *f, const char *path
 	return result_of(sqlite3_exec(f->db, READING, NULL, NULL, NULL));
 }
 
-static enum statefile_result prepare_changes(struct statefile *f)
+static enum statefile_result prepare_statements(struct statefile *f)
 {
-	const char *append = "INSERT INTO changes (records, checksum) VALUES (?, ?)";
-	int code = prepare(f, &f->append, append);
+	int code = SQLITE_OK;
 
-	if (code == SQLITE_OK)
-		code = prepare(f, &f->clear, "DELETE FROM changes");
+	for (int i = 0; i < STATEFILE_STATEMENTS && code == SQLITE_OK; i++)
+		code = prepare(f, &f->statements[i], statements[i]);
 	return result_of(code);
+}
+
+static bool insert_owner(struct statefile *f, const struct statefile_owner *owner)
+{
+	sqlite3_stmt *s;
+
+	if (prepare(f, &s, "INSERT INTO owner VALUES (?, ?, ?, 0)") != SQLITE_OK)
+		return false;
+	sqlite3_bind_text(s, 1, owner->name, -1, SQLITE_STATIC);
+	sqlite3_bind_int(s, 2, owner->domid);
+	sqlite3_bind_int64(s, 3, (int64_t)owner->generation);
+	sqlite3_step(s);
+	return sqlite3_finalize(s) == SQLITE_OK;
+}
+
+static enum statefile_result create(struct statefile *f,
+				    const struct statefile_owner *owner)
+{
+	if (!run(f, tables) || !insert_owner(f, owner) ||
+	    prepare_statements(f) != STATEFILE_FINE || !statefile_begin_log(f) ||
+	    !statefile_use_log(f) || !statefile_commit(f))
+		return STATEFILE_FAILED;
+	return STATEFILE_FINE;
+}
+
+static uint64_t seed_of(const struct statefile_owner *owner)
+{
+	uint64_t seed = statelog_checksum(FORMAT, owner->name, strlen(owner->name));
+
+	seed = statelog_checksum(seed, &owner->domid, sizeof(owner->domid));
+	return statelog_checksum(seed, &owner->generation, sizeof(owner->generation));
 }
 
 enum statefile_result statefile_open(struct statefile *f, const char *path,
 				     struct statefile_owner *owner,
-				     enum statefile_sync sync, bool create)
+				     enum statefile_sync sync, bool new)
 {
 	const char *writing =
 		sync == STATEFILE_SYNC_DISK ? WRITING "FULL" : WRITING "OFF";
 	enum statefile_result result;
 
-	*f = (struct statefile){.checksum = CHECKSUM_FIRST};
+	*f = (struct statefile){.db = NULL};
 	result = open_database(f, path);
-	if (result == STATEFILE_FINE && !create)
+	if (result == STATEFILE_FINE && !new)
 		result = check(f, owner);
 	if (result == STATEFILE_FINE)
 		result = result_of(sqlite3_exec(f->db, writing, NULL, NULL, NULL));
-	if (result == STATEFILE_FINE && create)
-		result = create_tables(f, owner);
-	return result == STATEFILE_FINE ? prepare_changes(f) : result;
+	f->seed = seed_of(owner);
+	if (result == STATEFILE_FINE)
+		result = new ? create(f, owner) : prepare_statements(f);
+	return result;
 }
 
 void statefile_close(struct statefile *f)
 {
-	sqlite3_finalize(f->append);
-	sqlite3_finalize(f->clear);
+	for (int i = 0; i < STATEFILE_STATEMENTS; i++)
+		sqlite3_finalize(f->statements[i]);
 	sqlite3_close(f->db);
 	*f = (struct statefile){.db = NULL};
 }
@@ -197,26 +215,6 @@ const char *statefile_error(const struct statefile *f)
 }
 
 /* ---- reading ---- */
-
-static uint64_t checksum(uint64_t before, const uint8_t *bytes, size_t len)
-{
-	uint64_t sum = before ^ len;
-
-	for (size_t i = 0; i < len; i++)
-		sum = (sum ^ bytes[i]) * CHECKSUM_PRIME;
-	return sum;
-}
-
-static bool take_row(struct statefile *f, sqlite3_stmt *s,
-		     int (*take)(const uint8_t *, size_t, void *), void *context)
-{
-	const uint8_t *bytes = sqlite3_column_blob(s, 0);
-	const size_t len = (size_t)sqlite3_column_bytes(s, 0);
-
-	f->checksum = checksum(f->checksum, bytes, len);
-	return f->checksum == (uint64_t)sqlite3_column_int64(s, 1) &&
-	       take(bytes, len, context) == 0;
-}
 
 static enum statefile_result check_structure(struct statefile *f)
 {
@@ -234,63 +232,150 @@ static enum statefile_result check_structure(struct statefile *f)
 	return fine ? STATEFILE_FINE : STATEFILE_DAMAGED;
 }
 
+/* The blocks of two logs alternate. */
+static int64_t row_of(uint64_t epoch, uint32_t number)
+{
+	return (int64_t)number * 2 + (int64_t)(epoch & 1);
+}
+
+static uint64_t seed_of_log(const struct statefile *f, uint64_t epoch)
+{
+	return statelog_checksum(f->seed, &epoch, sizeof(epoch));
+}
+
+static enum statefile_result read_blocks(struct statefile *f, sqlite3_stmt *s,
+					 struct statelog_reader *reader)
+{
+	bool is_last = false;
+	int code = SQLITE_ROW, error = 0;
+
+	for (uint32_t number = 0; !is_last; number++) {
+		sqlite3_reset(s);
+		sqlite3_bind_int64(s, 1, row_of(f->epoch, number));
+		code = sqlite3_step(s);
+		if (code == SQLITE_DONE)
+			return STATEFILE_DAMAGED;
+		if (code != SQLITE_ROW)
+			return result_of(code);
+		error = statelog_read(reader, sqlite3_column_blob(s, 0),
+				      (size_t)sqlite3_column_bytes(s, 0), &is_last);
+		if (error < 0)
+			return error == -ENOMEM ? STATEFILE_FAILED : STATEFILE_DAMAGED;
+	}
+	return STATEFILE_FINE;
+}
+
 enum statefile_result statefile_read(struct statefile *f,
 				     int (*take)(const uint8_t *, size_t, void *),
 				     void *context)
 {
-	const char *rows = "SELECT records, checksum FROM changes ORDER BY number";
 	enum statefile_result result = check_structure(f);
+	struct statelog_reader reader;
 	sqlite3_stmt *s;
 	int code;
 
 	if (result != STATEFILE_FINE)
 		return result;
-	code = prepare(f, &s, rows);
+	code = prepare(f, &s, "SELECT block FROM blocks WHERE number = ?");
 	if (code != SQLITE_OK)
 		return result_of(code);
-	while ((code = sqlite3_step(s)) == SQLITE_ROW && result == STATEFILE_FINE)
-		if (!take_row(f, s, take, context))
-			result = STATEFILE_DAMAGED;
+	statelog_reader_init(&reader, &f->current, seed_of_log(f, f->epoch), take,
+			     context);
+	result = read_blocks(f, s, &reader);
+	statelog_reader_free(&reader);
 	sqlite3_finalize(s);
-	return result == STATEFILE_FINE ? result_of(code) : result;
+	return result;
 }
 
 /* ---- writing ---- */
 
+static bool run_prepared(struct statefile *f, enum statefile_statement which)
+{
+	sqlite3_step(f->statements[which]);
+	return sqlite3_reset(f->statements[which]) == SQLITE_OK;
+}
+
 bool statefile_begin(struct statefile *f)
 {
-	return run(f, "BEGIN");
-}
-
-static bool run_prepared(sqlite3_stmt *s)
-{
-	sqlite3_step(s);
-	return sqlite3_reset(s) == SQLITE_OK;
-}
-
-bool statefile_clear(struct statefile *f)
-{
-	f->checksum = CHECKSUM_FIRST;
-	return run_prepared(f->clear);
-}
-
-bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len)
-{
-	f->checksum = checksum(f->checksum, bytes, len);
-	sqlite3_bind_blob64(f->append, 1, bytes, len, SQLITE_STATIC);
-	sqlite3_bind_int64(f->append, 2, (int64_t)f->checksum);
-	return run_prepared(f->append);
+	return run_prepared(f, STATEFILE_BEGIN);
 }
 
 bool statefile_commit(struct statefile *f)
 {
-	return run(f, "COMMIT");
+	return run_prepared(f, STATEFILE_COMMIT);
 }
 
 void statefile_rollback(struct statefile *f)
 {
 	if (!sqlite3_get_autocommit(f->db))
 		run(f, "ROLLBACK");
+}
+
+static bool put_block(struct statefile *f, uint64_t epoch, struct statelog *l)
+{
+	sqlite3_stmt *s = f->statements[STATEFILE_PUT];
+
+	statelog_seal(l);
+	sqlite3_bind_int64(s, 1, row_of(epoch, l->number));
+	sqlite3_bind_blob(s, 2, l->block, sizeof(l->block), SQLITE_STATIC);
+	return run_prepared(f, STATEFILE_PUT);
+}
+
+static bool fill(struct statefile *f, uint64_t epoch, struct statelog *l,
+		 const uint8_t *bytes, size_t len)
+{
+	while (len > 0) {
+		const size_t n = statelog_fill(l, bytes, len);
+
+		bytes += n;
+		len -= n;
+		if (!statelog_is_full(l))
+			continue;
+		if (!put_block(f, epoch, l))
+			return false;
+		statelog_next(l);
+	}
+	return true;
+}
+
+static bool add(struct statefile *f, uint64_t epoch, struct statelog *l,
+		const uint8_t *bytes, size_t len)
+{
+	const uint8_t header[] = {len & 0xff, len >> 8 & 0xff, len >> 16 & 0xff,
+				  len >> 24 & 0xff};
+
+	return fill(f, epoch, l, header, sizeof(header)) &&
+	       fill(f, epoch, l, bytes, len) && put_block(f, epoch, l);
+}
+
+/* sqlite makes a commit of each statement, if nobody asks it to wait for more. */
+bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len)
+{
+	const bool alone =
+		sqlite3_get_autocommit(f->db) && len + 4 >= statelog_room(&f->current);
+
+	return (!alone || statefile_begin(f)) &&
+	       add(f, f->epoch, &f->current, bytes, len) &&
+	       (!alone || statefile_commit(f));
+}
+
+bool statefile_begin_log(struct statefile *f)
+{
+	statelog_begin(&f->next, seed_of_log(f, f->epoch + 1));
+	return put_block(f, f->epoch + 1, &f->next);
+}
+
+bool statefile_append_next(struct statefile *f, const uint8_t *bytes, size_t len)
+{
+	return add(f, f->epoch + 1, &f->next, bytes, len);
+}
+
+bool statefile_use_log(struct statefile *f)
+{
+	f->current = f->next;
+	f->epoch++;
+	sqlite3_bind_int64(f->statements[STATEFILE_CHOOSE], 1, (int64_t)f->epoch);
+	return run_prepared(f, STATEFILE_CHOOSE);
 }
 
 bool statefile_empty_log(struct statefile *f)

@@ -3,13 +3,13 @@
  * The state file as such: an sqlite database with the records of a domain in the order of
  * the changes. Nothing here knows what a record is, nor what to do when something fails.
  *
- * Each commit appends one row, whatever it holds, and from time to time all rows are
- * replaced by a snapshot. A row per entry would cost a search and half a dozen copies per
- * change; this way a turn of the loop with a hundred changes costs about as much as one
- * with one.
+ * The records lie in a log (daemon/statelog.h), whose blocks are rows. There is room for
+ * two: while one is in use, the other can be begun anew and filled with a snapshot, at
+ * once or in the course of many commits, until it takes the place of the first.
  *
  * sqlite makes a commit happen wholly or not at all. It does not notice a damaged byte in
- * a value, so each row also has a checksum over its bytes and the row before.
+ * a value, so a chain of checksums goes through the blocks; it begins with all that the
+ * row about the owner says.
  */
 #ifndef QDB_STATEFILE_H
 #define QDB_STATEFILE_H
@@ -18,21 +18,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/statelog.h"
+
 struct sqlite3;
 struct sqlite3_stmt;
-
-struct statefile {
-	struct sqlite3 *db;
-	struct sqlite3_stmt *append;
-	struct sqlite3_stmt *clear;
-	uint64_t checksum; /* of the last row */
-};
 
 /* Whose state it is. */
 struct statefile_owner {
 	const char *name;
 	int domid;
 	uint64_t generation;
+};
+
+enum statefile_statement {
+	STATEFILE_BEGIN,
+	STATEFILE_COMMIT,
+	STATEFILE_PUT,
+	STATEFILE_CHOOSE,
+	STATEFILE_STATEMENTS
+};
+
+struct statefile {
+	struct sqlite3 *db;
+	struct sqlite3_stmt *statements[STATEFILE_STATEMENTS];
+	uint64_t seed;  /* for the owner */
+	uint64_t epoch; /* how many logs were begun before the current one */
+	struct statelog current;
+	struct statelog next;
 };
 
 enum statefile_sync {
@@ -63,7 +75,7 @@ void statefile_close(struct statefile *f);
 const char *statefile_error(const struct statefile *f);
 
 /*
- * Gives all rows to `take`, in order, until that returns something else than 0. Returns
+ * Gives all pieces to `take`, in order, until that returns something negative. Returns
  * STATEFILE_DAMAGED also if it did.
  */
 enum statefile_result statefile_read(struct statefile *f,
@@ -72,15 +84,20 @@ enum statefile_result statefile_read(struct statefile *f,
 				     void *context);
 
 /*
- * Adds a row; that is a commit of its own, except between begin and commit. All of these
- * return false on failure. After statefile_rollback() nothing of the commit has happened;
- * the next one must begin with statefile_clear().
+ * Adds a piece of 1 to STATELOG_MAX_PIECE bytes; that is a commit of its own, except
+ * between begin and commit. All of these return false on failure. After
+ * statefile_rollback() nothing of the commit has happened, and the next one must begin a
+ * log and use it.
  */
 bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len);
 bool statefile_begin(struct statefile *f);
-bool statefile_clear(struct statefile *f);
 bool statefile_commit(struct statefile *f);
 void statefile_rollback(struct statefile *f);
+
+/* Between begin and commit: a new log, which pieces can be added to, and its use. */
+bool statefile_begin_log(struct statefile *f);
+bool statefile_append_next(struct statefile *f, const uint8_t *bytes, size_t len);
+bool statefile_use_log(struct statefile *f);
 
 /* Moves everything out of the write-ahead log, which is then not needed. */
 bool statefile_empty_log(struct statefile *f);

@@ -23,7 +23,7 @@ static bool make_room(struct journal *j, size_t len)
 	size_t size = j->size ? j->size : FIRST_SIZE;
 	uint8_t *bytes;
 
-	if (j->used + len > JOURNAL_PIECE)
+	if (j->used + len > JOURNAL_SIZE)
 		return false;
 	while (size < j->used + len)
 		size *= 2;
@@ -127,21 +127,25 @@ static struct record record_of(const struct entry *e)
 	};
 }
 
-size_t journal_snapshot(struct domain *d, struct entry **cursor, uint8_t *out)
+size_t journal_snapshot(struct domain *d, struct journal_cursor *c, uint8_t *out)
 {
-	struct entry *e = *cursor;
+	struct entry *e = namespace_after(&d->entries, c->path, c->len), *last = NULL;
 	struct record r = peer_of(&d->replica);
 	size_t used = 0;
 
-	if (!e) {
+	if (!c->has_begun)
 		used = record_encode(out, &r);
-		e = namespace_first(&d->entries, "", 0);
-	}
 	for (; e && used + RECORD_MAX_SIZE <= JOURNAL_PIECE; e = namespace_next(e)) {
 		r = record_of(e);
 		used += record_encode(out + used, &r);
+		last = e;
 	}
-	*cursor = e;
+	c->has_begun = true;
+	c->is_done = !e;
+	if (last) {
+		c->len = last->node.path_len;
+		memcpy(c->path, last->path, c->len);
+	}
 	return used;
 }
 
@@ -158,9 +162,8 @@ static int replay(struct domain *d, const struct record *r)
 				       r->value_len, r->type == RECORD_WRITE_BY_PEER);
 	case RECORD_REMOVE:
 		e = namespace_find(&d->entries, r->path, r->path_len);
-		if (!e)
-			return -EINVAL;
-		namespace_remove(&d->entries, e);
+		if (e)
+			namespace_remove(&d->entries, e);
 		return 0;
 	case RECORD_PEER:
 		d->replica.peer_id = r->peer.id;

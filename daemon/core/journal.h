@@ -17,8 +17,8 @@
 #include "protocol/record.h"
 
 /* Changes of one turn of the loop beyond this are committed as a whole state, in bytes.
- * A snapshot comes in pieces of at most this size. */
-#define JOURNAL_PIECE (256u * 1024u)
+ */
+#define JOURNAL_SIZE (256u * 1024u)
 
 struct domain;
 struct replica;
@@ -55,16 +55,26 @@ void journal_committed(struct journal *j);
 void journal_failed(struct journal *j);
 
 /*
- * The whole state, piece by piece: `cursor` is NULL at first, and then whatever the last
- * call has left there; it is NULL after the last piece. Nothing may change in between.
- * Returns the size of the piece in `out`, which has room for JOURNAL_PIECE bytes.
+ * The whole state, piece by piece. The entries may change in between: who replays the
+ * pieces, and the changes where they came, has the state as it is after the last piece.
  */
-struct entry;
-size_t journal_snapshot(struct domain *d, struct entry **cursor, uint8_t *out);
+struct journal_cursor {
+	bool has_begun;
+	bool is_done;
+	size_t len;
+	char path[QDB_MAX_PATH]; /* of the last entry */
+};
+
+#define JOURNAL_PIECE (16u * 1024u)
+
+/* Returns the size of the next piece in `out`, of JOURNAL_PIECE bytes; the last may be 0.
+ */
+size_t journal_snapshot(struct domain *d, struct journal_cursor *c, uint8_t *out);
 
 /*
  * Puts records into a domain that nobody uses yet. 0, -EINVAL (damaged), -ENOMEM or
- * -EDQUOT; on failure part of them are in it.
+ * -EDQUOT; on failure part of them are in it. An entry may go that has not come: the
+ * change came before the piece that would have had it.
  */
 int journal_replay(struct domain *d, const uint8_t *bytes, size_t len);
 

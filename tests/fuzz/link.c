@@ -207,7 +207,7 @@ static void take_all(void)
 static void commit_all(void)
 {
 	static uint8_t piece[JOURNAL_PIECE];
-	struct entry *cursor = NULL;
+	struct journal_cursor cursor = {.has_begun = false};
 	size_t len;
 
 	domain_free(&run.shadow);
@@ -216,7 +216,7 @@ static void commit_all(void)
 		len = journal_snapshot(&run.domain, &cursor, piece);
 		fuzz_require(len <= sizeof(piece));
 		fuzz_require(journal_replay(&run.shadow, piece, len) == 0);
-	} while (cursor);
+	} while (!cursor.is_done);
 }
 
 static void commit(void)

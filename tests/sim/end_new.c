@@ -135,7 +135,7 @@ static void commit(struct end *e)
 {
 	struct journal *j = &e->new.domain.journal;
 	struct store *store = &e->store;
-	struct entry *cursor = NULL;
+	struct journal_cursor cursor = {.has_begun = false};
 
 	if (e->side != DOM0 || !journal_prepare(j, &e->new.domain.replica))
 		return;
@@ -144,7 +144,7 @@ static void commit(struct end *e)
 		do
 			store->len += journal_snapshot(&e->new.domain, &cursor,
 						       store->bytes + store->len);
-		while (cursor);
+		while (!cursor.is_done);
 	} else {
 		memcpy(store->bytes + store->len, j->bytes, j->used);
 		store->len += j->used;

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/statelog.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
+
+#define HEADER 12
+#define ROOM (STATELOG_BLOCK - HEADER)
+
+/* Odd, so that multiplying by it loses nothing; otherwise any number without a pattern.
+ */
+#define FACTOR 0x9e3779b97f4a7c15u
+
+static void put_number(uint8_t *out, uint64_t n, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		out[i] = (uint8_t)(n >> 8 * i);
+}
+
+static uint64_t get_number(const uint8_t *in, size_t size)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < size; i++)
+		n |= (uint64_t)in[i] << 8 * i;
+	return n;
+}
+
+/* Each step can be undone, so that two sums that differ once differ to the end. */
+static uint64_t mix(uint64_t sum, uint64_t word)
+{
+	sum = (sum ^ word) * FACTOR;
+	return sum ^ sum >> 32;
+}
+
+uint64_t statelog_checksum(uint64_t before, const void *bytes, size_t len)
+{
+	const uint8_t *p = bytes;
+	uint64_t word, sum = mix(before, len);
+
+	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		sum = mix(sum, le64toh(word));
+	}
+	return len > 0 ? mix(sum, get_number(p, len)) : sum;
+}
+
+static uint64_t checksum_of(const struct statelog *l)
+{
+	return statelog_checksum(l->before, l->block + HEADER, l->used);
+}
+
+/* ---- writing ---- */
+
+void statelog_begin(struct statelog *l, uint64_t seed)
+{
+	*l = (struct statelog){.before = seed};
+}
+
+size_t statelog_fill(struct statelog *l, const uint8_t *bytes, size_t len)
+{
+	const size_t n = MIN(len, statelog_room(l));
+
+	memcpy(l->block + HEADER + l->used, bytes, n);
+	l->used += (uint32_t)n;
+	return n;
+}
+
+size_t statelog_room(const struct statelog *l)
+{
+	return ROOM - l->used;
+}
+
+bool statelog_is_full(const struct statelog *l)
+{
+	return l->used == ROOM;
+}
+
+void statelog_seal(struct statelog *l)
+{
+	put_number(l->block, checksum_of(l), 8);
+	put_number(l->block + 8, l->used, 4);
+}
+
+void statelog_next(struct statelog *l)
+{
+	const uint64_t before = checksum_of(l);
+	const uint32_t number = l->number;
+
+	*l = (struct statelog){.before = before, .number = number + 1};
+}
+
+/* ---- reading ---- */
+
+void statelog_reader_init(struct statelog_reader *r, struct statelog *log, uint64_t seed,
+			  int (*take)(const uint8_t *, size_t, void *), void *context)
+{
+	*r = (struct statelog_reader){.log = log, .take = take, .context = context};
+	statelog_begin(log, seed);
+}
+
+void statelog_reader_free(struct statelog_reader *r)
+{
+	free(r->piece);
+}
+
+static int begin_piece(struct statelog_reader *r)
+{
+	uint8_t *piece;
+
+	r->len = get_number(r->header, sizeof(r->header));
+	if (r->len == 0 || r->len > STATELOG_MAX_PIECE)
+		return -EBADMSG;
+	piece = realloc(r->piece, r->len);
+	if (!piece)
+		return -ENOMEM;
+	r->piece = piece;
+	return 0;
+}
+
+/* Takes a part of a header or of a piece, and returns its size or a negative errno. */
+static ssize_t take_part(struct statelog_reader *r, const uint8_t *bytes, size_t len)
+{
+	const size_t header = sizeof(r->header);
+	const bool in_header = r->have < header;
+	const size_t n = MIN(len, (in_header ? header : header + r->len) - r->have);
+	int error = 0;
+
+	memcpy(in_header ? r->header + r->have : r->piece + (r->have - header), bytes, n);
+	r->have += n;
+	if (in_header && r->have == header)
+		error = begin_piece(r);
+	else if (!in_header && r->have == header + r->len) {
+		r->have = 0;
+		error = r->take(r->piece, r->len, r->context);
+	}
+	return error < 0 ? error : (ssize_t)n;
+}
+
+int statelog_read(struct statelog_reader *r, const void *block, size_t len, bool *is_last)
+{
+	struct statelog *l = r->log;
+	ssize_t n;
+
+	if (statelog_is_full(l))
+		statelog_next(l);
+	if (len != STATELOG_BLOCK)
+		return -EBADMSG;
+	memcpy(l->block, block, len);
+	l->used = (uint32_t)MIN(get_number(l->block + 8, 4), ROOM);
+	if (get_number(l->block + 8, 4) != l->used ||
+	    get_number(l->block, 8) != checksum_of(l))
+		return -EBADMSG;
+	for (size_t at = 0; at < l->used; at += (size_t)n) {
+		n = take_part(r, l->block + HEADER + at, l->used - at);
+		if (n < 0)
+			return (int)n;
+	}
+	*is_last = !statelog_is_full(l);
+	return *is_last && r->have > 0 ? -EBADMSG : 0;
+}
