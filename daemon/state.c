@@ -17,6 +17,9 @@
 /* A snapshot is due when the changes since the last one are half its size and this. */
 #define SNAPSHOT_AFTER (64u * 1024u)
 
+/* So much of a snapshot goes into one commit, in bytes. */
+#define PIECE (16u * 1024u)
+
 #define LAST_DELAY_S 60
 
 #define TRIES 4
@@ -55,11 +58,11 @@ static bool end_snapshot(struct state *s)
 /* Writes `size` bytes of the snapshot, or a little more. */
 static bool go_on_with_snapshot(struct state *s, size_t size)
 {
-	uint8_t piece[JOURNAL_PIECE];
+	uint8_t piece[PIECE];
 	size_t len, written = 0;
 
 	while (written < size && !s->cursor.is_done) {
-		len = journal_snapshot(s->domain, &s->cursor, piece);
+		len = journal_snapshot(s->domain, &s->cursor, piece, sizeof(piece));
 		if (len > 0 && !statefile_append_next(&s->file, piece, len))
 			return false;
 		written += len;
@@ -89,8 +92,7 @@ static bool append(struct state *s)
 		return false;
 	s->log_size += j->used;
 	s->next_log_size += has_begun ? j->used : 0;
-	return go_on_with_snapshot(s, MAX(j->used, JOURNAL_PIECE)) &&
-	       statefile_commit(&s->file);
+	return go_on_with_snapshot(s, MAX(j->used, PIECE)) && statefile_commit(&s->file);
 }
 
 static bool write_all(struct state *s)

@@ -127,7 +127,8 @@ static struct record record_of(const struct entry *e)
 	};
 }
 
-size_t journal_snapshot(struct domain *d, struct journal_cursor *c, uint8_t *out)
+size_t journal_snapshot(struct domain *d, struct journal_cursor *c, uint8_t *out,
+			size_t room)
 {
 	struct entry *e = namespace_after(&d->entries, c->path, c->len), *last = NULL;
 	struct record r = peer_of(&d->replica);
@@ -135,7 +136,7 @@ size_t journal_snapshot(struct domain *d, struct journal_cursor *c, uint8_t *out
 
 	if (!c->has_begun)
 		used = record_encode(out, &r);
-	for (; e && used + RECORD_MAX_SIZE <= JOURNAL_PIECE; e = namespace_next(e)) {
+	for (; e && used + RECORD_MAX_SIZE <= room; e = namespace_next(e)) {
 		r = record_of(e);
 		used += record_encode(out + used, &r);
 		last = e;

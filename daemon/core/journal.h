@@ -65,11 +65,12 @@ struct journal_cursor {
 	char path[QDB_MAX_PATH]; /* of the last entry */
 };
 
-#define JOURNAL_PIECE (16u * 1024u)
-
-/* Returns the size of the next piece in `out`, of JOURNAL_PIECE bytes; the last may be 0.
+/*
+ * Returns the size of the next piece in `out`, at most `room`, which is RECORD_MAX_SIZE
+ * or more. A piece may be empty, if the entries are gone that it would have had.
  */
-size_t journal_snapshot(struct domain *d, struct journal_cursor *c, uint8_t *out);
+size_t journal_snapshot(struct domain *d, struct journal_cursor *c, uint8_t *out,
+			size_t room);
 
 /*
  * Puts records into a domain that nobody uses yet. 0, -EINVAL (damaged), -ENOMEM or

@@ -75,14 +75,14 @@ static size_t choose_records(struct script *s, uint8_t *out, size_t size)
 
 static void check_again(struct domain *d)
 {
-	static uint8_t piece[JOURNAL_PIECE];
+	static uint8_t piece[2 * RECORD_MAX_SIZE];
 	struct journal_cursor cursor = {.has_begun = false};
 	struct domain copy;
 	size_t len;
 
 	domain_init(&copy, REPLICA_DOM0, 2);
 	do {
-		len = journal_snapshot(d, &cursor, piece);
+		len = journal_snapshot(d, &cursor, piece, sizeof(piece));
 		fuzz_require(len <= sizeof(piece));
 		fuzz_require(journal_replay(&copy, piece, len) == 0);
 	} while (!cursor.is_done);

@@ -206,14 +206,14 @@ static void take_all(void)
 
 static void commit_all(void)
 {
-	static uint8_t piece[JOURNAL_PIECE];
+	static uint8_t piece[2 * RECORD_MAX_SIZE];
 	struct journal_cursor cursor = {.has_begun = false};
 	size_t len;
 
 	domain_free(&run.shadow);
 	domain_init(&run.shadow, REPLICA_ALONE, 1);
 	do {
-		len = journal_snapshot(&run.domain, &cursor, piece);
+		len = journal_snapshot(&run.domain, &cursor, piece, sizeof(piece));
 		fuzz_require(len <= sizeof(piece));
 		fuzz_require(journal_replay(&run.shadow, piece, len) == 0);
 	} while (!cursor.is_done);

@@ -6,6 +6,7 @@
  * is over before the next change.
  */
 #include <string.h>
+#include <sys/param.h>
 
 #include "tests/sim/sim.h"
 
@@ -131,23 +132,46 @@ static void take_over_changes(struct end *e, bool all)
 
 /* ---- its state ---- */
 
+/* A snapshot is always under way, one entry a commit, the longest that there can be. */
+static void go_on_with_snapshot(struct end *e)
+{
+	struct store *store = &e->store;
+
+	if (!store->in_snapshot) {
+		store->cursor = (struct journal_cursor){.has_begun = false};
+		store->next_len = 0;
+	}
+	store->next_len +=
+		journal_snapshot(&e->new.domain, &store->cursor,
+				 store->next + store->next_len, RECORD_MAX_SIZE);
+	store->in_snapshot = !store->cursor.is_done;
+	if (store->in_snapshot)
+		return;
+	memcpy(store->bytes, store->next, store->next_len);
+	store->len = store->next_len;
+}
+
 static void commit(struct end *e)
 {
 	struct journal *j = &e->new.domain.journal;
 	struct store *store = &e->store;
-	struct journal_cursor cursor = {.has_begun = false};
 
 	if (e->side != DOM0 || !journal_prepare(j, &e->new.domain.replica))
 		return;
-	if (j->incomplete || store->len + j->used > STORE_SIZE) {
-		store->len = 0;
+	if (j->incomplete ||
+	    MAX(store->len, store->next_len) + j->used + RECORD_MAX_SIZE > STORE_SIZE) {
+		store->in_snapshot = false;
 		do
-			store->len += journal_snapshot(&e->new.domain, &cursor,
-						       store->bytes + store->len);
-		while (!cursor.is_done);
+			go_on_with_snapshot(e);
+		while (store->in_snapshot);
 	} else {
 		memcpy(store->bytes + store->len, j->bytes, j->used);
 		store->len += j->used;
+		if (store->in_snapshot) {
+			memcpy(store->next + store->next_len, j->bytes, j->used);
+			store->next_len += j->used;
+		}
+		go_on_with_snapshot(e);
 	}
 	journal_committed(j);
 }
@@ -157,6 +181,7 @@ static void load(struct end *e)
 	struct store *store = &e->store;
 
 	e->new.domain.journal.enabled = true;
+	store->in_snapshot = false;
 	if (store->len == 0) {
 		store->generation = e->new.domain.replica.id;
 		return;

@@ -186,13 +186,17 @@ struct end_class {
 
 extern const struct end_class end_new, end_legacy;
 
-/* What the state file of a daemon would hold. */
+/* What the state file of a daemon would hold, and the snapshot that it is writing. */
 #define STORE_SIZE (1u << 20)
 
 struct store {
 	uint64_t generation;
 	size_t len;
 	uint8_t bytes[STORE_SIZE];
+	bool in_snapshot;
+	struct journal_cursor cursor;
+	size_t next_len;
+	uint8_t next[STORE_SIZE];
 };
 
 struct new_end {
