@@ -4,9 +4,11 @@
  * has not been asked for has to stay in the socket: a message is received as its 72 bytes
  * of header, then as many bytes as that announces, and nothing is read ahead.
  *
- * The descriptor is a blocking one, but a program's event loop may change that. Waits
- * that have an end, or whose descriptor does not wait by itself, take a poll(); all
- * others none, and SA_RESTART means something to those only.
+ * The descriptor is a blocking one, but a program's event loop may change that. To wait
+ * for an event takes a recv(), and SA_RESTART means something to it, unless the
+ * descriptor does not wait by itself. All other waits take a poll(): either they have an
+ * end, or it is an answer that comes. A recv() would be woken up, for nothing, when the
+ * daemon takes the request from the socket.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -239,17 +241,23 @@ static int await_bytes(struct arrival *a)
 	return await(a->fd, POLLIN, a->deadline);
 }
 
+/* 0 if it is to be tried again. */
 static int receive_some(struct arrival *a, char *buf, size_t len)
 {
-	const bool may_wait = !a->is_begun && a->deadline == 0;
-	ssize_t n = recv(a->fd, buf, len, may_wait ? 0 : MSG_DONTWAIT);
-	int result;
+	const bool may_wait = a->interruptible && !a->is_begun && a->deadline == 0;
+	int result = 0;
+	ssize_t n;
 
-	if (n > 0)
-		return (int)n;
-	if (n == 0)
-		return -EPIPE;
-	result = errno == EAGAIN ? await_bytes(a) : socket_error();
+	if (!a->interruptible && !a->is_begun && a->deadline == 0)
+		result = await_bytes(a);
+	if (result == 0) {
+		n = recv(a->fd, buf, len, may_wait ? 0 : MSG_DONTWAIT);
+		if (n > 0)
+			return (int)n;
+		if (n == 0)
+			return -EPIPE;
+		result = errno == EAGAIN ? await_bytes(a) : socket_error();
+	}
 	return result == -EINTR && (a->is_begun || !a->interruptible) ? 0 : result;
 }
 

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -208,9 +208,19 @@ static long current_syscall(void)
 	return text[0] == 'r' ? -1 : strtol(text, NULL, 10);
 }
 
+/* The C library may make either of poll(). */
+static bool is_wait(long number)
+{
+#ifdef SYS_poll
+	if (number == SYS_poll)
+		return true;
+#endif
+	return number == SYS_recvfrom || number == SYS_ppoll;
+}
+
 void fake_await_recv(void)
 {
-	while (current_syscall() != SYS_recvfrom)
+	while (!is_wait(current_syscall()))
 		sched_yield();
 }
 

@@ -2,7 +2,7 @@
 /*
  * A daemon that stops in the middle, or never stops. The library is linked in, so that
  * the linker can put a poll() in front of it that does not wait: where nothing has come,
- * all the time that the library would have waited has passed.
+ * all the time that the library would have waited has passed. It waits if it has no end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,11 +30,10 @@ static _Thread_local bool is_daemon;
 
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-	if (is_daemon || !time_flies)
+	if (is_daemon || !time_flies || timeout < 0)
 		return __real_poll(fds, n, timeout);
 	polls++;
 	last_timeout = timeout;
-	ck_assert_int_ge(timeout, 0);
 	return __real_poll(fds, n, 0);
 }
 
@@ -156,7 +155,7 @@ static void answer_late(void)
 	fake_send(QDB_RESP_READ, "/a", "late");
 }
 
-/* Any poll() would have ended the wait. */
+/* A poll() that has an end would have ended the wait. */
 START_TEST(the_beginning_of_an_answer_has_no_limit)
 {
 	char *value;
