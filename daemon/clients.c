@@ -160,14 +160,6 @@ static void settle(struct client *client)
 		    !client->at_end && session_space(client->session, &space) > 0);
 }
 
-static void attend(struct client *client)
-{
-	if (journal_has_changes(&client->clients->domain->journal))
-		touch(client);
-	else
-		settle(client);
-}
-
 /* Not even an answer can reach it, as opposed to one that will only send no more. */
 static bool has_left(const struct client *client)
 {
@@ -197,7 +189,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 	} else if (errno != EAGAIN && errno != EINTR) {
 		client->dead = true;
 	}
-	attend(client);
+	touch(client);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context)
@@ -206,7 +198,7 @@ static void on_writable(evutil_socket_t fd, short what, void *context)
 
 	(void)fd, (void)what;
 	client->blocked = false;
-	attend(client);
+	touch(client);
 }
 
 bool clients_turn(struct clients *c)

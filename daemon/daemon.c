@@ -212,12 +212,12 @@ static void become_ready(struct daemon *d)
 	startup_ready(d->base);
 }
 
+/* The peer first: it works while the clients here are told. */
 static void end_turn(struct daemon *d, bool *more)
 {
 	state_commit(&d->state);
-	*more = clients_turn(&d->clients);
-	if (d->has_link)
-		*more |= link_turn(&d->link);
+	*more = d->has_link && link_turn(&d->link);
+	*more |= clients_turn(&d->clients);
 	if (!d->is_ready && d->domain.serving) {
 		become_ready(d);
 		*more = true;

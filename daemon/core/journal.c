@@ -66,11 +66,6 @@ void journal_remove(struct journal *j, const char *path, size_t len)
 
 /* ---- taking ---- */
 
-bool journal_has_changes(const struct journal *j)
-{
-	return j->used > 0 || j->incomplete;
-}
-
 static struct record peer_of(const struct replica *r)
 {
 	return (struct record){
@@ -94,7 +89,7 @@ bool journal_prepare(struct journal *j, const struct replica *r)
 		add(j, &peer);
 		j->peer = peer.peer;
 	}
-	return journal_has_changes(j);
+	return j->used > 0 || j->incomplete;
 }
 
 void journal_committed(struct journal *j)

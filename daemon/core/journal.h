@@ -39,9 +39,6 @@ void journal_write(struct journal *j, const char *path, size_t len, const char *
 		   size_t value_len, bool by_peer);
 void journal_remove(struct journal *j, const char *path, size_t len);
 
-/* Whether a change of the namespace is not committed: nobody may be told of it yet. */
-bool journal_has_changes(const struct journal *j);
-
 /*
  * Completes what is to be committed, and returns whether there is anything: j->used bytes
  * at j->bytes or, if j->incomplete is set, the whole state.
