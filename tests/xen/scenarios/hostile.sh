@@ -95,7 +95,7 @@ scenario_hostile_churn_1000() {
 
 scenario_hostile_unread() {
 	victim unread
-	attacked unread flood_unread 4096
+	attacked unread flood_unread 1024
 }
 
 # 46 MiB, of which a VM may have the quota vm-bytes. It has to be the first that the daemon hears of its
