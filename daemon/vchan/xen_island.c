@@ -44,26 +44,27 @@ static bool holds(const struct xen_island *i, const void *p)
 	return (uintptr_t)p >= base && (uintptr_t)p < base + ISLAND_SIZE;
 }
 
+static bool sink(struct xen_island *i)
+{
+	struct ioctl_gntdev_unmap_notify silent = {.index = i->ring_index};
+
+	i->sunk = true;
+	return ioctl(i->gntdev, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &silent) == 0 &&
+	       map(i->base, ISLAND_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED) != MAP_FAILED;
+}
+
+/* What cannot be mended happens again at once, and then is fatal. */
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
+	const struct sigaction fatal = {.sa_handler = SIG_DFL};
 	struct xen_island *i = inhabited;
-	struct ioctl_gntdev_unmap_notify silent = {.action = 0};
 	const int saved = errno;
 
 	(void)context;
 	while (i && !holds(i, info->si_addr))
 		i = i->next;
-	if (!i || i->sunk) {
-		const struct sigaction fatal = {.sa_handler = SIG_DFL};
-
+	if (!i || i->sunk || !sink(i))
 		sigaction(signal, &fatal, NULL);
-		return;
-	}
-	i->sunk = true;
-	silent.index = i->ring_index;
-	if (ioctl(i->gntdev, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &silent) < 0 ||
-	    map(i->base, ISLAND_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED) == MAP_FAILED)
-		_exit(1);
 	errno = saved;
 }
 

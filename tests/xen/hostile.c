@@ -6,9 +6,10 @@
  *   vchan-hostile ATTACK [TIMES]
  *
  * Prints "unnoticed=N", how often the daemon went on with a ring whose indices of its own
- * it must have found wrong, and "work=N": how many messages, events and connections it
- * gave the daemon to do, which is what the daemon's use of CPU has to be in proportion
- * to. Then it holds the last connection, silently, until it is killed.
+ * it must have found wrong, or after bytes that the protocol does not allow, and
+ * "work=N": how many messages, events and connections it gave the daemon to do, which is
+ * what the daemon's use of CPU has to be in proportion to. Then it holds the last
+ * connection, silently, until it is killed.
  */
 #include <errno.h>
 #include <libxenvchan.h>
@@ -164,7 +165,7 @@ static void garbage(int times)
 		if (times % 2)
 			send_message(MULTIREAD, "", 0, 1);
 		put(buf, sizeof(buf), 1);
-		await_cut_off();
+		expect_cut_off();
 		if (times)
 			leave();
 	}
@@ -199,7 +200,7 @@ static void lengths(int times)
 		hello();
 		message(buf, times % 3 ? WRITE : OK, "/h/long", claim, 1000);
 		put(buf, sizeof(buf), 1);
-		await_cut_off();
+		expect_cut_off();
 		if (times)
 			leave();
 	}
