@@ -19,7 +19,6 @@
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <xen/sys/gntdev.h>
 
 #define ISLAND_SIZE ((size_t)2 << 20)
