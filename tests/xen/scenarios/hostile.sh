@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # A guest that attacks dom0's daemon through the ring. After each attack the daemon is still there and
-# idle, has used CPU in proportion to what it was given to do, has stayed within its memory, and has
-# served its local clients all the time; and an honest agent gets the namespace.
+# idle, has used CPU in proportion to what it was given to do, has stayed within its memory and its
+# descriptors, and has served its local clients all the time; and an honest agent gets the namespace.
 
 cpu_ticks() {
 	awk '{ print $14 + $15 }' "/proc/$1/stat"
@@ -15,6 +15,10 @@ uses_no_cpu() {
 	ticks=$(cpu_ticks "$1")
 	usleep 300000
 	[ "$(cpu_ticks "$1")" = "$ticks" ]
+}
+
+descriptors() {
+	ls "/proc/$1/fd" | wc -l
 }
 
 # number KEY FILE: of KEY=NUMBER in it.
@@ -31,6 +35,7 @@ victim() {
 	xl unpause "$1"
 	inside "$domid" true
 	daemon=$(daemon_pid "$1")
+	open=$(descriptors "$daemon")
 	ticks=$(cpu_ticks "$daemon")
 	qdb-steady "$1" 1000 >/run/steady
 	cost=$(($(cpu_ticks "$daemon") - ticks + 1))
@@ -59,6 +64,8 @@ attacked() {
 	[ "$(peak_kib "$daemon")" -le $((peak + $3)) ]
 	step "$2: it comes to rest while the guest holds the ring"
 	await_poll 60 uses_no_cpu "$daemon"
+	step "$2: it holds no more descriptors than before"
+	[ "$(descriptors "$daemon")" -le $((open + 4)) ]
 	step "$2: an honest agent connects"
 	inside "$domid" end_attack
 	qubesdb-rm -d "$1" /h/ 2>/dev/null
