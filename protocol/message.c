@@ -25,8 +25,9 @@ enum path_rule {
 	WELL_FORMED,
 	ENTRY,
 	ENTRY_OR_EMPTY,
+	EMPTY,
 };
-enum data_rule { NO_DATA, VALUE };
+enum data_rule { NO_DATA, VALUE, MANY };
 
 struct message_rule {
 	const char *name;
@@ -51,6 +52,7 @@ static const struct message_rule rules[] = {
 	[QDB_RESP_MULTIREAD]   = {"RESP_MULTIREAD", BY_DAEMON | BY_DOM0, ENTRY_OR_EMPTY, VALUE},
 	[QDB_RESP_LIST]        = {"RESP_LIST",      BY_DAEMON, ENTRY_OR_EMPTY, NO_DATA},
 	[QDB_RESP_WATCH]       = {"RESP_WATCH",     BY_DAEMON, WELL_FORMED, NO_DATA},
+	[QDB_CMD_WRITE_MANY]   = {"WRITE_MANY",     BY_CLIENT, EMPTY, MANY},
 	/* clang-format on */
 };
 
@@ -74,8 +76,15 @@ static bool path_obeys(enum path_rule rule, const struct message *m)
 		return m->kind == PATH_ENTRY;
 	case ENTRY_OR_EMPTY:
 		return m->kind == PATH_ENTRY || m->path_len == 0;
+	case EMPTY:
+		return m->path_len == 0;
 	}
 	return false;
+}
+
+static bool length_obeys(enum data_rule rule, size_t len)
+{
+	return rule == MANY ? len > 0 && len <= QDB_MAX_MANY : len <= QDB_MAX_DATA;
 }
 
 static enum message_fault find_fault(const struct message *m, enum message_sender from)
@@ -91,7 +100,7 @@ static enum message_fault find_fault(const struct message *m, enum message_sende
 		return MESSAGE_BAD_PATH;
 	if (rule->data == NO_DATA && m->data_len > 0)
 		return MESSAGE_UNEXPECTED_DATA;
-	if (m->data_len > QDB_MAX_DATA)
+	if (!length_obeys(rule->data, m->data_len))
 		return MESSAGE_BAD_VALUE;
 	return MESSAGE_FINE;
 }
@@ -135,6 +144,7 @@ void message_stream_init(struct message_stream *s, enum message_sender from)
 	s->start = 0;
 	s->end = 0;
 	s->skipped = 0;
+	s->given = 0;
 }
 
 size_t message_stream_space(struct message_stream *s, uint8_t **space)
@@ -157,16 +167,20 @@ void message_stream_filled(struct message_stream *s, size_t len)
  * The header at start stays there until its data has passed by: it is moved over the
  * bytes that are discarded.
  */
-static bool skip_data(struct message_stream *s, size_t data_len)
+static void discard(struct message_stream *s, size_t n)
 {
-	size_t arrived = s->end - s->start - MESSAGE_HEADER_SIZE;
-	size_t rest = data_len - s->skipped;
-	size_t n = arrived < rest ? arrived : rest;
-
 	memmove(s->buf + s->start + n, s->buf + s->start, MESSAGE_HEADER_SIZE);
 	s->start += n;
 	s->skipped += (uint32_t)n;
-	return s->skipped == data_len;
+}
+
+/* How much of the data at start has arrived and is not discarded. */
+static size_t arrived(const struct message_stream *s, size_t data_len)
+{
+	const size_t n = s->end - s->start - MESSAGE_HEADER_SIZE;
+	const size_t rest = data_len - s->skipped;
+
+	return n < rest ? n : rest;
 }
 
 static void consume(struct message_stream *s, size_t len)
@@ -175,6 +189,38 @@ static void consume(struct message_stream *s, size_t len)
 	s->skipped = 0;
 	if (s->start == s->end)
 		s->start = s->end = 0;
+}
+
+/* All data has passed by. */
+static enum message_status end_without_data(struct message_stream *s, struct message *m)
+{
+	message_parse_header(m, s->from, s->buf + s->start);
+	consume(s, MESSAGE_HEADER_SIZE);
+	return MESSAGE_READY;
+}
+
+static enum message_status skip_data(struct message_stream *s, struct message *m)
+{
+	discard(s, arrived(s, m->data_len));
+	return s->skipped < m->data_len ? MESSAGE_INCOMPLETE : end_without_data(s, m);
+}
+
+static enum message_status hand_out_data(struct message_stream *s, struct message *m)
+{
+	size_t n;
+
+	discard(s, s->given);
+	s->given = 0;
+	if (s->skipped == m->data_len)
+		return end_without_data(s, m);
+	n = arrived(s, m->data_len);
+	if (n == 0)
+		return MESSAGE_INCOMPLETE;
+	message_parse_header(m, s->from, s->buf + s->start);
+	m->data = (const char *)s->buf + s->start + MESSAGE_HEADER_SIZE;
+	m->data_len = n;
+	s->given = (uint32_t)n;
+	return MESSAGE_PIECE;
 }
 
 enum message_status message_stream_next(struct message_stream *s, struct message *m)
@@ -187,13 +233,10 @@ enum message_status message_stream_next(struct message_stream *s, struct message
 	status = message_parse_header(m, s->from, header);
 	if (status == MESSAGE_VIOLATION)
 		return status;
-	if (m->data_len > QDB_MAX_DATA) {
-		if (!skip_data(s, m->data_len))
-			return MESSAGE_INCOMPLETE;
-		message_parse_header(m, s->from, s->buf + s->start);
-		consume(s, MESSAGE_HEADER_SIZE);
-		return MESSAGE_READY;
-	}
+	if (m->type == QDB_CMD_WRITE_MANY && m->fault == MESSAGE_FINE)
+		return hand_out_data(s, m);
+	if (m->data_len > QDB_MAX_DATA)
+		return skip_data(s, m);
 	if (s->end - s->start - MESSAGE_HEADER_SIZE < m->data_len)
 		return MESSAGE_INCOMPLETE;
 	message_parse_data(m, (const char *)header + MESSAGE_HEADER_SIZE);
@@ -225,5 +268,5 @@ size_t message_encoded_size(const uint8_t *message)
 
 const char *message_name(unsigned type)
 {
-	return type < RULES ? rules[type].name : "unknown";
+	return type < RULES && rules[type].name ? rules[type].name : "unknown";
 }

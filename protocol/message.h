@@ -30,7 +30,7 @@ enum message_fault {
 	MESSAGE_FINE,
 	MESSAGE_UNKNOWN_TYPE,    /* no such type, or not one that this sender may send */
 	MESSAGE_BAD_PATH,        /* ill-formed, or no entry where the type needs one */
-	MESSAGE_BAD_VALUE,       /* too long, or with a NUL in it */
+	MESSAGE_BAD_VALUE,       /* too long, or with a NUL in it, or missing */
 	MESSAGE_UNEXPECTED_DATA, /* data on a type that carries none */
 };
 
@@ -40,13 +40,14 @@ struct message {
 	enum path_kind kind;
 	const char *path; /* NUL-terminated, path_len characters */
 	size_t path_len;
-	const char *data; /* data_len bytes; NULL when they were refused and skipped */
+	const char *data; /* data_len bytes; NULL when they have passed by already */
 	size_t data_len;
 };
 
 enum message_status {
 	MESSAGE_INCOMPLETE, /* nothing whole yet: more bytes are needed */
 	MESSAGE_READY,
+	MESSAGE_PIECE,     /* of a message's data, which is not kept: see below */
 	MESSAGE_VIOLATION, /* the sender does not speak this protocol: give it up */
 };
 
@@ -66,6 +67,10 @@ void message_parse_data(struct message *m, const char *data);
  * One direction of one connection, cut into messages wherever the bytes were split. Data
  * that is too long to be taken is discarded as it arrives, so nothing a sender announces
  * costs more than this structure. A violation is final.
+ *
+ * The data of a CMD_WRITE_MANY is handed out in pieces, as they arrive: a MESSAGE_PIECE
+ * is the message with a part of its data. When all have been taken the message itself
+ * follows, without data.
  */
 #define MESSAGE_STREAM_SIZE 8192
 
@@ -74,6 +79,7 @@ struct message_stream {
 	size_t start; /* buf[start..end) has arrived and is not consumed */
 	size_t end;
 	uint32_t skipped; /* bytes already discarded of the data at start */
+	uint32_t given;   /* and those after them that are out as a piece */
 	uint8_t buf[MESSAGE_STREAM_SIZE];
 };
 
@@ -85,7 +91,8 @@ size_t message_stream_space(struct message_stream *s, uint8_t **space);
 /* `len` bytes, at most the last message_stream_space(), have been put there. */
 void message_stream_filled(struct message_stream *s, size_t len);
 
-/* Takes the next message. m points into the stream, until the next call of any function.
+/* Takes the next message or piece. m points into the stream, until the next call of any
+ * function.
  */
 enum message_status message_stream_next(struct message_stream *s, struct message *m);
 

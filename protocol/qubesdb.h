@@ -41,8 +41,9 @@ enum qdb_msg {
 	/*
 	 * Local, from a client: entries as path, NUL, value, NUL, for each, to be written
 	 * all or none. The path is empty. RESP_OK, or RESP_ERROR with the path of the
-	 * entry that is refused, or "/" if it is not due to one. A daemon that does not
-	 * know this request answers RESP_ERROR with the empty path.
+	 * entry that is refused, or "/" if a limit is in the way. Malformed data, a
+	 * read-only socket, and a daemon that does not know this request: RESP_ERROR with
+	 * the request's path.
 	 */
 	QDB_CMD_WRITE_MANY = 64,
 };

@@ -21,6 +21,7 @@ void changes_init(struct changes *c)
 	pathmap_init(&c->map);
 	TAILQ_INIT(&c->owed);
 	TAILQ_INIT(&c->in_flight);
+	TAILQ_INIT(&c->spare);
 	account_init(&c->paths, QUOTA_CHANGES);
 	account_init(&c->unanswered, QUOTA_UNANSWERED);
 }
@@ -32,6 +33,32 @@ static struct changed_path *allocate(void)
 	return malloc(sizeof(struct changed_path) + QDB_MAX_PATH);
 }
 
+static struct changed_path *take_spare(struct changes *c)
+{
+	struct changed_path *p = TAILQ_FIRST(&c->spare);
+
+	if (!p)
+		return NULL;
+	TAILQ_REMOVE(&c->spare, p, by_change);
+	c->n_spare--;
+	return p;
+}
+
+static int keep_spare(struct changes *c, size_t n)
+{
+	struct changed_path *p;
+
+	while (c->n_spare > n)
+		free(take_spare(c));
+	for (; c->n_spare < n; c->n_spare++) {
+		p = allocate();
+		if (!p)
+			return -ENOMEM;
+		TAILQ_INSERT_HEAD(&c->spare, p, by_change);
+	}
+	return 0;
+}
+
 size_t changes_room(const struct changes *c)
 {
 	const size_t room = account_room(&c->paths);
@@ -39,24 +66,11 @@ size_t changes_room(const struct changes *c)
 	return room > RESERVED_PATHS ? room - RESERVED_PATHS : 0;
 }
 
-int changes_prepare(struct changes *c)
+int changes_prepare(struct changes *c, size_t n)
 {
-	if (changes_room(c) == 0)
-		return -EDQUOT;
-	if (!c->spare)
-		c->spare = allocate();
-	return c->spare ? 0 : -ENOMEM;
-}
-
-static struct changed_path *allocate_or_spare(struct changes *c)
-{
-	struct changed_path *p = allocate();
-
-	if (!p) {
-		p = c->spare;
-		c->spare = NULL;
-	}
-	return p;
+	if (changes_room(c) < n)
+		return quota_refuse(QUOTA_CHANGES);
+	return keep_spare(c, n);
 }
 
 static int add_path(struct changes *c, const char *path, size_t len,
@@ -67,7 +81,9 @@ static int add_path(struct changes *c, const char *path, size_t len,
 
 	if (r < 0)
 		return r;
-	p = allocate_or_spare(c);
+	p = take_spare(c);
+	if (!p)
+		p = allocate();
 	if (!p) {
 		account_release(&c->paths, 1);
 		return -ENOMEM;
@@ -140,8 +156,7 @@ void changes_clear(struct changes *c)
 {
 	changes_confirm(c, changes_in_flight(c));
 	disown_below(c, "", 0);
-	free(c->spare);
-	c->spare = NULL;
+	keep_spare(c, 0);
 }
 
 /* ---- owing and sending ---- */

@@ -42,7 +42,8 @@ struct changes {
 	uint64_t answered;         /* operations */
 	struct account unanswered; /* operations */
 	struct account paths;
-	struct changed_path *spare; /* for when there is no memory */
+	struct changed_path_list spare; /* for the next ones, by_change */
+	size_t n_spare;
 };
 
 void changes_init(struct changes *c);
@@ -51,10 +52,10 @@ void changes_init(struct changes *c);
 void changes_clear(struct changes *c);
 
 /*
- * Makes sure that changes_owe() can succeed once. 0, or -EDQUOT or -ENOMEM. Some of the
- * quota is kept back for what has to be sent beside what is owed.
+ * Makes sure that changes_owe() can succeed for `n` new paths. 0, or -EDQUOT or -ENOMEM.
+ * Some of the quota is kept back for what has to be sent beside what is owed.
  */
-int changes_prepare(struct changes *c);
+int changes_prepare(struct changes *c, size_t n);
 
 /* How many new paths changes_owe() could take. */
 size_t changes_room(const struct changes *c);

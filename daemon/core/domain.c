@@ -10,6 +10,7 @@ void domain_init(struct domain *d, enum replica_role role, uint64_t id)
 	replica_init(&d->replica, role, id, d);
 	d->journal = (struct journal){.enabled = false};
 	account_init(&d->connections, QUOTA_CONNECTIONS);
+	gatherings_init(&d->gatherings);
 	TAILQ_INIT(&d->active);
 	d->serving = role != REPLICA_VM;
 }
@@ -104,7 +105,7 @@ void domain_apply_remove(struct domain *d, const char *path, size_t len, spare_f
 int domain_write(struct domain *d, const char *path, size_t len, const char *value,
 		 size_t value_len)
 {
-	int r = replica_admit(&d->replica);
+	int r = replica_admit(&d->replica, 1);
 
 	if (r == 0)
 		r = write_entry(d, path, len, value, value_len, false);

@@ -12,10 +12,12 @@
 #ifndef QDB_DOMAIN_H
 #define QDB_DOMAIN_H
 
+#include "daemon/core/gather.h"
 #include "daemon/core/journal.h"
 #include "daemon/core/namespace.h"
 #include "daemon/core/replica.h"
 #include "daemon/core/watch.h"
+#include "protocol/many.h"
 
 struct session;
 TAILQ_HEAD(session_list, session);
@@ -26,6 +28,7 @@ struct domain {
 	struct replica replica;
 	struct journal journal; /* everything that changes, for the state file */
 	struct account connections;
+	struct gatherings gatherings;
 	struct session_list active; /* have output that the daemon has not seen */
 	bool serving;               /* false: requests wait for the first dump */
 };
@@ -44,6 +47,14 @@ void domain_free(struct domain *d);
 int domain_write(struct domain *d, const char *path, size_t len, const char *value,
 		 size_t value_len);
 int domain_remove(struct domain *d, const char *path, size_t len);
+
+/*
+ * A local client writes all entries in the data of a CMD_WRITE_MANY, or none: 0, -EDQUOT,
+ * -ENOMEM, or -EINVAL for data that may not be written. Then `e` is the entry to blame,
+ * with path_len 0 if there is none.
+ */
+int domain_write_many(struct domain *d, const char *bytes, size_t len,
+		      struct many_entry *e);
 
 /*
  * The peer changes the namespace. `spared`, with the path of an entry and `context`,

@@ -157,6 +157,69 @@ void namespace_remove(struct namespace *ns, struct entry *e)
 	free(e);
 }
 
+/* Whether there is room for all of them, instead of those of the same paths. */
+static int admit_all(struct namespace *ns, struct namespace *from)
+{
+	size_t known = 0, freed = 0;
+	const struct entry *old;
+	int r;
+
+	for (struct entry *e = namespace_first(from, "", 0); e; e = namespace_next(e)) {
+		old = namespace_find(ns, e->path, e->node.path_len);
+		if (!old)
+			continue;
+		known++;
+		freed += size_of(old);
+	}
+	r = account_check(&ns->entries, from->entries.used - known);
+	if (r == 0 && from->bytes.used > freed)
+		r = account_check(&ns->bytes, from->bytes.used - freed);
+	return r;
+}
+
+/* The entry that there is already gets the new value, and `e` the old one. */
+static void exchange_values(struct namespace *ns, struct namespace *from, struct entry *e,
+			    struct entry *old)
+{
+	char *value = old->value;
+	const size_t len = old->value_len;
+
+	release_peer(ns, old);
+	old->by_peer = false;
+	old->value = e->value;
+	old->value_len = e->value_len;
+	e->value = value;
+	e->value_len = len;
+	ns->bytes.used += old->value_len - len;
+	from->bytes.used += len - old->value_len;
+}
+
+static void move_entry(struct namespace *ns, struct namespace *from, struct entry *e)
+{
+	pathmap_remove(&from->map, &e->node);
+	account_release(&from->entries, 1);
+	account_release(&from->bytes, size_of(e));
+	pathmap_insert(&ns->map, &e->node);
+	ns->entries.used++;
+	ns->bytes.used += size_of(e);
+}
+
+int namespace_adopt(struct namespace *ns, struct namespace *from)
+{
+	struct entry *e = namespace_first(from, "", 0), *next, *old;
+	int r = admit_all(ns, from);
+
+	for (; e && r == 0; e = next) {
+		next = namespace_next(e);
+		old = namespace_find(ns, e->path, e->node.path_len);
+		if (old)
+			exchange_values(ns, from, e, old);
+		else
+			move_entry(ns, from, e);
+	}
+	return r;
+}
+
 struct entry *namespace_find(struct namespace *ns, const char *path, size_t len)
 {
 	return to_entry(pathmap_find(&ns->map, path, len));

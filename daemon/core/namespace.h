@@ -43,6 +43,12 @@ void namespace_clear(struct namespace *ns);
 int namespace_write(struct namespace *ns, const char *path, size_t path_len,
 		    const char *value, size_t value_len, bool by_peer);
 
+/*
+ * Takes over all entries of `from`, as written by a local client: 0, or -EDQUOT with
+ * nothing changed in either. After success `from` is to be cleared.
+ */
+int namespace_adopt(struct namespace *ns, struct namespace *from);
+
 /* Removes an entry that is in the namespace, and frees it. */
 void namespace_remove(struct namespace *ns, struct entry *e);
 

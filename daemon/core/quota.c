@@ -27,6 +27,8 @@ struct quota_description quota_descriptions[QUOTAS] = {
 	[QUOTA_CLIENT_WATCHES]   = {"client-watches",   12288,     "",      "watches of one client", 1},
 	[QUOTA_OUTPUT]           = {"output",           2 * MIB,   "bytes", "answers and events that one client has not read", 256 * KIB},
 	[QUOTA_REQUESTS]         = {"requests",         64,        "",      "requests of one client served before others have their turn", 1},
+	[QUOTA_MANY]             = {"many",             4096,      "",      "entries that one request may write", 1},
+	[QUOTA_GATHERED]         = {"gathered",         16 * MIB,  "bytes", "such requests that have come in part, of all clients", 256 * KIB},
 	[QUOTA_CHANGES]          = {"changes",          131072,    "paths", "changed paths that the peer has not confirmed", 64},
 	[QUOTA_UNANSWERED]       = {"unanswered",       1024,      "",      "operations that the peer has not answered", 4},
 	[QUOTA_BACKLOG]          = {"backlog",          256 * KIB, "bytes", "messages that the peer has not taken", 64 * KIB},
@@ -82,6 +84,12 @@ const char *quota_set(const char *setting)
 	return NULL;
 }
 
+int quota_refuse(enum quota quota)
+{
+	refused_last = quota;
+	return -EDQUOT;
+}
+
 void account_init(struct account *a, enum quota quota)
 {
 	a->used = 0;
@@ -93,8 +101,7 @@ int account_check(const struct account *a, size_t amount)
 {
 	if (amount <= account_room(a))
 		return 0;
-	refused_last = a->quota;
-	return -EDQUOT;
+	return quota_refuse(a->quota);
 }
 
 int account_charge(struct account *a, size_t amount)

@@ -21,6 +21,8 @@ enum quota {
 	QUOTA_CLIENT_WATCHES,
 	QUOTA_OUTPUT,
 	QUOTA_REQUESTS,
+	QUOTA_MANY,
+	QUOTA_GATHERED,
 	QUOTA_CHANGES,
 	QUOTA_UNANSWERED,
 	QUOTA_BACKLOG,
@@ -63,6 +65,9 @@ void account_release(struct account *a, size_t amount);
 
 /* What could still be charged. */
 size_t account_room(const struct account *a);
+
+/* Something is refused for this quota, which no account is kept of: -EDQUOT. */
+int quota_refuse(enum quota quota);
 
 /* The quota that has been in the way last, for the log. */
 enum quota quota_refused_last(void);

@@ -85,10 +85,10 @@ const uint8_t *replica_output(struct replica *r, size_t max, size_t *len);
 void replica_sent(struct replica *r, size_t len);
 
 /*
- * Whether a local write can be taken now: 0, -ENOMEM, or, in the VM, -EDQUOT. dom0
- * refuses nothing because of its VM.
+ * Whether local writes of `n` entries can be taken now: 0, -ENOMEM, or, in the VM,
+ * -EDQUOT. dom0 refuses nothing because of its VM.
  */
-int replica_admit(struct replica *r);
+int replica_admit(struct replica *r, size_t n);
 
 /* A local client has written this entry, after replica_admit(). */
 void replica_forward_write(struct replica *r, const char *path, size_t len,

@@ -157,9 +157,9 @@ static void send_owed(struct replica *r)
 
 /* ---- local changes ---- */
 
-int replica_admit(struct replica *r)
+int replica_admit(struct replica *r, size_t n)
 {
-	int result = r->role == REPLICA_ALONE ? 0 : changes_prepare(&r->changes);
+	int result = r->role == REPLICA_ALONE ? 0 : changes_prepare(&r->changes, n);
 
 	return result == -EDQUOT && r->role == REPLICA_DOM0 ? 0 : result;
 }
@@ -242,7 +242,7 @@ int replica_forward_remove(struct replica *r, const char *path, size_t len)
 
 	if (r->role == REPLICA_ALONE)
 		return 0;
-	result = replica_admit(r);
+	result = replica_admit(r, 1);
 	if (result == 0 && in_vm)
 		result = admit_removal(r, path, len);
 	if (result < 0)

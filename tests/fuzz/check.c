@@ -57,6 +57,18 @@ static void check_watches(struct watch_index *index)
 	check_map(&index->map);
 }
 
+static void check_gatherings(struct gatherings *all)
+{
+	const struct gathering *g;
+	size_t n = 0;
+
+	TAILQ_FOREACH (g, &all->all, all) {
+		fuzz_require(g->bytes && g->used <= g->size && g->size <= QDB_MAX_MANY);
+		n += g->size;
+	}
+	fuzz_require(n == all->bytes.used);
+}
+
 static void check_replica(struct replica *r)
 {
 	fuzz_require(changes_is_consistent(&r->changes));
@@ -70,10 +82,12 @@ void check_domain(struct domain *d, size_t clients, bool all)
 	check_account(&d->entries.peer_entries);
 	check_account(&d->entries.peer_bytes);
 	check_account(&d->watches.account);
+	check_account(&d->gatherings.bytes);
 	check_account(&d->replica.changes.paths);
 	check_account(&d->replica.changes.unanswered);
 	fuzz_require(outq_used(&d->replica.out) <= d->replica.out.limit);
 	fuzz_require(d->connections.used == clients);
+	check_gatherings(&d->gatherings);
 	if (all || d->entries.entries.used < SMALL)
 		check_entries(&d->entries);
 	if (all || d->watches.map.count < SMALL)
@@ -105,6 +119,8 @@ void squeeze_domain(struct domain *d, unsigned how)
 		squeeze(&d->entries.bytes, 4000);
 	if ((how & 10) == 10)
 		squeeze(&d->watches.account, 4);
+	if ((how & 6) == 6)
+		squeeze(&d->gatherings.bytes, 8192);
 }
 
 void relax_domain(struct domain *d)
@@ -117,6 +133,7 @@ void relax_domain(struct domain *d)
 	if (d->replica.role == REPLICA_DOM0)
 		d->entries.peer_entries.limit =
 			quota_descriptions[QUOTA_VM_ENTRIES].limit;
+	d->gatherings.bytes.limit = quota_descriptions[QUOTA_GATHERED].limit;
 	d->watches.account.limit = quota_descriptions[QUOTA_WATCHES].limit;
 }
 

@@ -16,12 +16,15 @@ size_t client_bytes;
 
 static bool is_refused(const struct fuzz_client *c, const struct wire_message *m)
 {
-	const bool changes = m->type == QDB_CMD_WRITE || m->type == QDB_CMD_RM;
+	const bool many = m->type == QDB_CMD_WRITE_MANY;
+	const bool changes = m->type == QDB_CMD_WRITE || m->type == QDB_CMD_RM || many;
 
-	if (m->type > QDB_CMD_UNWATCH || m->kind == WIRE_ILL_FORMED)
+	if ((m->type > QDB_CMD_UNWATCH && !many) || m->kind == WIRE_ILL_FORMED)
 		return true;
 	if (c->read_only && changes)
 		return true;
+	if (many)
+		return m->path_len > 0 || m->data_len == 0 || m->data_len > QDB_MAX_MANY;
 	if (m->type != QDB_CMD_WRITE)
 		return m->data_len > 0;
 	return m->kind != WIRE_ENTRY || m->data_len > QDB_MAX_DATA || m->has_nul;
@@ -39,6 +42,7 @@ static void asked(void *context, const struct wire_message *m)
 	e->kind = m->kind;
 	e->path_len = m->path_len;
 	memcpy(e->path, m->path, sizeof(e->path));
+	e->many = m->many;
 	c->has_watched |= m->type == QDB_CMD_WATCH;
 }
 
@@ -105,10 +109,14 @@ static bool may_fail(const struct expected *e)
 	       e->type == QDB_CMD_WATCH;
 }
 
+static bool is_path(const struct wire_message *m, const char *path, size_t len)
+{
+	return m->path_len == len && memcmp(m->path, path, len) == 0;
+}
+
 static void check_single(const struct expected *e, const struct wire_message *m)
 {
-	fuzz_require(m->path_len == e->path_len &&
-		     memcmp(m->path, e->path, e->path_len) == 0);
+	fuzz_require(is_path(m, e->path, e->path_len));
 	fuzz_require(m->data_len == 0 || m->type == QDB_RESP_READ);
 	if (m->type == QDB_RESP_ERROR)
 		fuzz_require(may_fail(e));
@@ -116,6 +124,25 @@ static void check_single(const struct expected *e, const struct wire_message *m)
 		fuzz_require(!e->refused && may_be_absent(e));
 	else
 		fuzz_require(!e->refused && is_done(e, m->type));
+}
+
+/* A limit may come first, whatever is wrong with the data. */
+static void check_many(struct fuzz_client *c, const struct expected *e,
+		       const struct wire_message *m)
+{
+	fuzz_require(m->data_len == 0);
+	c->many_written = m->type == QDB_RESP_OK;
+	if (c->many_written) {
+		fuzz_require(!e->many.blamed && !e->many.malformed);
+		fuzz_require(e->many.entries <= quota_descriptions[QUOTA_MANY].limit);
+		fuzz_require(m->path_len == 0);
+		return;
+	}
+	fuzz_require(m->type == QDB_RESP_ERROR);
+	if (is_path(m, "/", 1))
+		return;
+	fuzz_require(e->many.blamed || e->many.malformed);
+	fuzz_require(is_path(m, e->many.path, e->many.blamed ? e->many.path_len : 0));
 }
 
 static void check_listed(struct fuzz_client *c, const struct expected *e,
@@ -139,6 +166,11 @@ static bool check_answer(struct fuzz_client *c, const struct expected *e,
 {
 	const bool lists = e->type == QDB_CMD_LIST || e->type == QDB_CMD_MULTIREAD;
 
+	if (e->type == QDB_CMD_WRITE_MANY && !e->refused) {
+		check_many(c, e, m);
+		fuzz_require(c->listed == 0);
+		return true;
+	}
 	if (!lists || (m->type == QDB_RESP_ERROR && e->type == QDB_CMD_LIST)) {
 		check_single(e, m);
 		fuzz_require(c->listed == 0);

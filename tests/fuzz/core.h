@@ -29,6 +29,7 @@ struct expected {
 	char path[QDB_MAX_PATH];
 	size_t path_len;
 	enum wire_path kind;
+	struct wire_many many;
 };
 
 struct fuzz_client {
@@ -45,7 +46,8 @@ struct fuzz_client {
 	struct expected pending[CLIENT_PENDING];
 	size_t n_pending;
 	size_t first;
-	size_t listed; /* entries of the list that is under way */
+	bool many_written; /* by the last request for many entries */
+	size_t listed;     /* entries of the list that is under way */
 	char last[QDB_MAX_PATH];
 };
 

@@ -40,12 +40,26 @@ bool script_is_over(const struct script *s);
 /* A message as somebody without manners may send it: any type, path, padding, length. */
 size_t script_message(struct script *s, uint8_t out[REQUEST_SIZE]);
 
+/* The data of a CMD_WRITE_MANY, which may be damaged; at most `max` bytes. many.c */
+size_t script_entries(struct script *s, uint8_t *out, size_t max);
+
 /* A path as a script chooses it, NUL-terminated; returns its length. */
 size_t script_path(struct script *s, char path[QDB_MAX_PATH]);
 
 /* ---- wire.c: messages, read independently of protocol/ ---- */
 
 enum wire_path { WIRE_ILL_FORMED, WIRE_NOTHING, WIRE_ENTRY, WIRE_DIRECTORY };
+
+/* Data read as that of a CMD_WRITE_MANY. */
+struct wire_many {
+	char path[QDB_MAX_PATH]; /* of the entry at hand, or of the one to blame */
+	size_t path_len;
+	size_t value_len;
+	size_t entries; /* those before that one */
+	bool in_value;
+	bool blamed;
+	bool malformed;
+};
 
 struct wire_message {
 	unsigned type;
@@ -54,7 +68,8 @@ struct wire_message {
 	enum wire_path kind;
 	uint32_t data_len;
 	bool has_nul; /* in the data */
-	bool dirty;   /* a byte that says nothing is not zero */
+	struct wire_many many;
+	bool dirty; /* a byte that says nothing is not zero */
 };
 
 /* One direction of a connection. */
@@ -63,6 +78,7 @@ struct framing {
 	size_t have;
 	uint32_t left; /* of the data, once the header is there */
 	bool has_nul;
+	struct wire_many many;
 };
 
 enum wire_path wire_classify(const char *path, size_t len);

@@ -10,6 +10,7 @@
 
 #define CLIENTS 4
 #define REQUESTS 13000 /* of one input */
+#define BULK_SIZE (HEADER_SIZE + QDB_MAX_MANY + 4096)
 
 struct session_run {
 	struct script script;
@@ -91,6 +92,98 @@ static void send_many(struct fuzz_client *c)
 	}
 }
 
+/* ---- as many entries in one request as may be, and more ---- */
+
+static uint8_t bulk[BULK_SIZE];
+
+/* Of which entries there are, and which memory holds their values. */
+static uint64_t digest(void)
+{
+	struct entry *e = namespace_first(&run.domain.entries, "", 0);
+	uint64_t sum = 0;
+
+	for (; e; e = namespace_next(e)) {
+		sum = sum * 31 + (uintptr_t)e;
+		sum = sum * 31 + (uintptr_t)e->value;
+		sum = sum * 31 + e->value_len;
+	}
+	return sum;
+}
+
+static size_t make_bulk(void)
+{
+	static const uint16_t lengths[] = {0, 1, 50, 500, 3000};
+	const unsigned n = 1u << script_byte(&run.script) % 14;
+	const size_t value = lengths[script_byte(&run.script) % 5];
+	uint8_t *at = bulk + HEADER_SIZE;
+	uint32_t len;
+
+	memset(bulk, 0, HEADER_SIZE);
+	bulk[0] = QDB_CMD_WRITE_MANY;
+	for (unsigned i = 0; i < n && at + 8 + value < bulk + sizeof(bulk); i++) {
+		memcpy(at, "/n/", 3);
+		for (unsigned digit = 0; digit < 3; digit++)
+			at[3 + digit] = (uint8_t)('a' + (i >> 4 * digit & 0xf));
+		at[6] = 0;
+		memset(at + 7, 'v', value);
+		at[7 + value] = 0;
+		at += 8 + value;
+	}
+	run.requests += n;
+	len = (uint32_t)(at - bulk) - HEADER_SIZE;
+	memcpy(bulk + 68, &len, sizeof(len));
+	return HEADER_SIZE + len;
+}
+
+static void damage_bulk(size_t len)
+{
+	const unsigned how = script_byte(&run.script);
+
+	if (how >= 0x80)
+		bulk[HEADER_SIZE + script_word(&run.script) % (len - HEADER_SIZE)] =
+			(uint8_t)script_byte(&run.script);
+}
+
+static void expect_all(size_t len)
+{
+	const char *at = (const char *)bulk + HEADER_SIZE,
+		   *end = (const char *)bulk + len;
+
+	while (at < end) {
+		fuzz_require(namespace_find(&run.domain.entries, at, strlen(at)));
+		at += strlen(at) + 1;
+		at += strlen(at) + 1;
+	}
+}
+
+static void send_bulk(struct fuzz_client *c)
+{
+	const size_t len = make_bulk();
+	const bool alone = c->session && session_is_idle(c->session) && c->waiting == 0 &&
+			   framing_is_between(&c->sent) && run.domain.serving;
+	const uint64_t before = digest();
+	size_t n;
+
+	damage_bulk(len);
+	c->many_written = false;
+	for (size_t at = 0; at < len && run.requests < REQUESTS; at += n) {
+		n = len - at < 8000 ? len - at : 8000;
+		if (!client_send(c, bulk + at, n))
+			return;
+		client_deliver(c, SIZE_MAX);
+		client_deliver(c, SIZE_MAX);
+	}
+	if (!alone || c->waiting > 0 || !framing_is_between(&c->sent) ||
+	    session_failure(c->session))
+		return;
+	while (client_take(c, SIZE_MAX))
+		;
+	if (c->many_written)
+		expect_all(len);
+	else
+		fuzz_require(digest() == before);
+}
+
 static void change_as_peer(void)
 {
 	char path[QDB_MAX_PATH];
@@ -157,6 +250,9 @@ static void step(void)
 		break;
 	case 9:
 		serve();
+		break;
+	case 10:
+		send_bulk(c);
 		break;
 	default:
 		send_message(c);

@@ -114,16 +114,42 @@ static size_t choose_data(struct script *s, uint8_t *data, uint32_t *claimed)
 	return len;
 }
 
+/* Those of the wire without a gap, what is unknown, and more of what is ours alone. */
+static uint8_t choose_type(unsigned byte)
+{
+	if (byte >= 0xe0)
+		return (uint8_t)byte;
+	return (byte & 0xf) == 0xe ? QDB_CMD_WRITE_MANY : (uint8_t)(byte & 0xf);
+}
+
+static size_t choose_entries(struct script *s, uint8_t out[REQUEST_SIZE],
+			     uint32_t *claimed)
+{
+	const unsigned how = script_byte(s);
+	size_t len;
+
+	memset(out + 1, 0, QDB_MAX_PATH);
+	if (how >= 0xf8)
+		choose_path(s, out + 1);
+	len = script_entries(s, out + HEADER_SIZE, REQUEST_SIZE - HEADER_SIZE);
+	*claimed = how < 0xf0 ? (uint32_t)len : script_word(s);
+	return len;
+}
+
 size_t script_message(struct script *s, uint8_t out[REQUEST_SIZE])
 {
 	const unsigned type = script_byte(s);
 	uint32_t claimed;
 	size_t len;
 
-	out[0] = (uint8_t)(type < 0xe0 ? type & 0xf : type);
-	choose_path(s, out + 1);
+	out[0] = choose_type(type);
 	memset(out + 65, type < 0x80 ? 0 : 0xa5, 3);
-	len = choose_data(s, out + HEADER_SIZE, &claimed);
+	if (out[0] == QDB_CMD_WRITE_MANY) {
+		len = choose_entries(s, out, &claimed);
+	} else {
+		choose_path(s, out + 1);
+		len = choose_data(s, out + HEADER_SIZE, &claimed);
+	}
 	memcpy(out + 68, &claimed, sizeof(claimed));
 	return HEADER_SIZE + len;
 }

@@ -29,7 +29,51 @@ static void look_at_header(const struct framing *f, struct wire_message *m)
 	for (size_t i = 1 + m->path_len; i < 68; i++)
 		m->dirty |= f->header[i] != 0;
 	m->has_nul = f->has_nul;
+	m->many = f->many;
+	if (!m->many.blamed)
+		m->many.malformed |= f->many.path_len > 0;
 }
+
+/* ---- many entries ---- */
+
+static void end_of_path(struct wire_many *m)
+{
+	m->in_value = true;
+	m->value_len = 0;
+	m->malformed = m->path_len == 0 || m->path_len >= QDB_MAX_PATH;
+	if (!m->malformed)
+		m->path[m->path_len] = '\0';
+}
+
+static void end_of_value(struct wire_many *m)
+{
+	m->in_value = false;
+	m->blamed = wire_classify(m->path, m->path_len) != WIRE_ENTRY ||
+		    m->value_len > QDB_MAX_DATA;
+	if (m->blamed)
+		return;
+	m->path_len = 0;
+	m->entries++;
+}
+
+static void take_many(struct wire_many *m, uint8_t byte)
+{
+	if (m->blamed || m->malformed)
+		return;
+	if (m->in_value && byte != 0) {
+		m->value_len++;
+	} else if (m->in_value) {
+		end_of_value(m);
+	} else if (byte == 0) {
+		end_of_path(m);
+	} else {
+		if (m->path_len < QDB_MAX_PATH - 1)
+			m->path[m->path_len] = (char)byte;
+		m->path_len++;
+	}
+}
+
+/* ---- the stream ---- */
 
 static size_t take_header(struct framing *f, const uint8_t *bytes, size_t len)
 {
@@ -42,6 +86,7 @@ static size_t take_header(struct framing *f, const uint8_t *bytes, size_t len)
 	if (f->have == HEADER_SIZE)
 		memcpy(&f->left, f->header + 68, sizeof(f->left));
 	f->has_nul = false;
+	memset(&f->many, 0, sizeof(f->many));
 	return n;
 }
 
@@ -50,6 +95,9 @@ static size_t take_data(struct framing *f, const uint8_t *bytes, size_t len)
 	const size_t n = f->left < len ? f->left : len;
 
 	f->has_nul |= n > 0 && memchr(bytes, 0, n) != NULL;
+	for (size_t i = 0; i < n; i++)
+		if (f->header[0] == QDB_CMD_WRITE_MANY)
+			take_many(&f->many, bytes[i]);
 	f->left -= (uint32_t)n;
 	return n;
 }

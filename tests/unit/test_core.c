@@ -460,7 +460,7 @@ START_TEST(changes_are_bounded)
 	ck_assert_int_eq(change(&c, "/b"), 0);
 	ck_assert_int_eq(change(&c, "/c"), -EDQUOT);
 	ck_assert_int_eq(change(&c, "/a"), 0);
-	ck_assert_int_eq(changes_prepare(&c), -EDQUOT);
+	ck_assert_int_eq(changes_prepare(&c, 1), -EDQUOT);
 	ck_assert_int_eq(changes_send(&c, "/c", 2), 0);
 	ck_assert_int_eq(changes_send(&c, "/b", 2), -EDQUOT);
 	ck_assert(changes_is_consistent(&c));

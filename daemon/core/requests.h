@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a session is made of, and what its requests do. Only for session.c and these. */
+#ifndef QDB_REQUESTS_H
+#define QDB_REQUESTS_H
+
+#include "daemon/core/domain.h"
+#include "daemon/core/outq.h"
+#include "daemon/core/pending.h"
+#include "daemon/core/session.h"
+#include "protocol/message.h"
+
+/* No request is looked at, and no answer goes on, while so many bytes of output wait. */
+#define OUTPUT_PIECE (128u * 1024u)
+
+struct answer {
+	enum qdb_msg type; /* RESP_LIST or RESP_MULTIREAD */
+	bool descending;
+	size_t prefix_len;
+	size_t cursor_len; /* the last path given; the first time, nothing */
+	char prefix[QDB_MAX_PATH];
+	char cursor[QDB_MAX_PATH];
+};
+
+struct session {
+	struct watcher watcher;
+	struct domain *domain;
+	void *owner;
+	TAILQ_ENTRY(session) active;
+	bool is_active;
+	bool read_only;
+	bool answering; /* `answer` is not complete */
+	bool stopped;   /* whole requests may wait in `in` */
+	bool stalled;
+	bool was_refused; /* for a quota */
+	bool told_so;
+	const char *failure;
+	uint64_t last_response; /* position of the newest response in `out` */
+	struct answer answer;
+	struct gathering many; /* a CMD_WRITE_MANY that has come in part */
+	struct outq out;
+	struct pending pending;
+	struct message_stream in;
+};
+
+/* session.c: queues a message of an answer, and returns whether there was memory. */
+bool session_respond(struct session *s, enum qdb_msg type, const char *path,
+		     size_t path_len, const char *data, size_t data_len);
+
+/* answer.c: begins an answer of that type to `m`, and goes on with it. */
+void answer_begin(struct session *s, const struct message *m, enum qdb_msg type);
+void answer_continue(struct session *s);
+
+/* requests.c: a message of a client, or a piece of one. */
+void request_serve(struct session *s, const struct message *m);
+void request_take_piece(struct session *s, const struct message *m);
+
+#endif
