@@ -29,6 +29,8 @@ const struct command commands[] = {
 	 "[-q] [-d DOMAIN] PATH..."},
 	{"wait", command_wait, "T", ADDED(1, 2, "PV"),
 	 "[-q] [-d DOMAIN] [--timeout=SECONDS] PATH [VALUE]"},
+	{"status", command_status, "AJO", ADDED(0, 0, "P"),
+	 "[-q] [-d DOMAIN | --all] [--json | --format=text|json|openmetrics]"},
 };
 
 const size_t commands_total = sizeof(commands) / sizeof(commands[0]);

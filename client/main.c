@@ -25,8 +25,8 @@ int main(int argc, char **argv)
 		return result == OPTIONS_USAGE ? 0 : 1;
 	}
 	o.colour = output_wants_colour();
-	h = qdb_open(o.domain);
-	if (!h) {
+	h = o.all ? NULL : qdb_open(o.domain);
+	if (!h && !o.all) {
 		failure_report_connect(&o);
 		return 1;
 	}

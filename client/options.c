@@ -21,11 +21,13 @@
 
 #include "client/commands.h"
 
-const char options_owned[] = "enJSTVX";
+const char options_owned[] = "enAJOSTVX";
 const char options_letters[] = "-c:d:e:fhn:qrwx";
 const struct option options_long[] = {
+	{"all", no_argument, NULL, 'A'},
 	{"default", required_argument, NULL, 'e'},
 	{"exact", optional_argument, NULL, 'X'},
+	{"format", required_argument, NULL, 'O'},
 	{"help", no_argument, NULL, 'h'},
 	{"json", no_argument, NULL, 'J'},
 	{"timeout", required_argument, NULL, 'T'},
@@ -43,6 +45,7 @@ static const struct {
 	{'r', offsetof(struct options, raw)},
 	{'w', offsetof(struct options, wait)},
 	{'x', offsetof(struct options, remove)},
+	{'A', offsetof(struct options, all)},
 	{'J', offsetof(struct options, json)},
 	{'S', offsetof(struct options, timestamps)},
 	{'V', offsetof(struct options, values)},
@@ -117,6 +120,18 @@ static enum options_result take_timeout(struct parser *p, const char *text)
 	return OPTIONS_WRONG;
 }
 
+static enum options_result take_format(struct parser *p, const char *text)
+{
+	struct options *o = p->o;
+
+	o->json = strcmp(text, "json") == 0;
+	o->openmetrics = strcmp(text, "openmetrics") == 0;
+	if (o->json || o->openmetrics || strcmp(text, "text") == 0)
+		return OPTIONS_RUN;
+	fprintf(stderr, "%s: not text, json or openmetrics: %s\n", p->program, text);
+	return OPTIONS_WRONG;
+}
+
 static enum options_result take_flag(struct options *o, int letter)
 {
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
@@ -151,6 +166,8 @@ static enum options_result take(struct parser *p, int letter, char *value)
 		return OPTIONS_USAGE;
 	case 'n':
 		return take_events(p, value);
+	case 'O':
+		return take_format(p, value);
 	case 'T':
 		return take_timeout(p, value);
 	case 'X':

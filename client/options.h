@@ -19,7 +19,9 @@ struct options {
 	bool raw;                      /* -r */
 	bool wait;                     /* -w */
 	bool remove;                   /* -x */
-	bool json;                     /* --json */
+	bool all;                      /* --all */
+	bool json;                     /* --json, --format=json */
+	bool openmetrics;              /* --format=openmetrics */
 	bool values;                   /* --values */
 	bool timestamps;               /* --timestamps */
 	double timeout;                /* --timeout: in seconds; 0 means none */

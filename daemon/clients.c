@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -27,6 +28,8 @@ struct client {
 	struct clients *clients;
 	struct session *session;
 	struct user *user;
+	struct ucred peer;
+	time_t since;
 	int fd;
 	bool at_end;  /* it will send no more */
 	bool dead;    /* it cannot be reached */
@@ -127,13 +130,11 @@ static void close_client(struct client *client)
 static void log_refusal(const struct client *client)
 {
 	const struct quota_description *q = &quota_descriptions[quota_refused_last()];
-	struct ucred peer = {.pid = 0};
-	socklen_t len = sizeof(peer);
 
-	getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 	log_warning("process %ld of user %lu is refused requests: over the quota %s, "
 		    "%zu %s",
-		    (long)peer.pid, (unsigned long)peer.uid, q->name, q->limit, q->unit);
+		    (long)client->peer.pid, (unsigned long)client->peer.uid, q->name,
+		    q->limit, q->unit);
 }
 
 static void settle(struct client *client)
@@ -250,6 +251,15 @@ void clients_serve(struct clients *c)
 	}
 }
 
+void clients_add_status(struct status *st, const char *section, const void *owner)
+{
+	const struct client *client = owner;
+
+	status_add(st, section, "pid", "%ld", (long)client->peer.pid);
+	status_add(st, section, "uid", "%lu", (unsigned long)client->peer.uid);
+	status_add(st, section, "since", "%lld", (long long)client->since);
+}
+
 /* ---- listening ---- */
 
 static void turn_away(struct listener *l, int fd, int error)
@@ -263,12 +273,26 @@ static void turn_away(struct listener *l, int fd, int error)
 	close(fd);
 }
 
+/* Counts the user, too. */
+static int identify(struct client *client, int fd)
+{
+	socklen_t len = sizeof(client->peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &client->peer, &len) < 0)
+		return -errno;
+	return users_join(&client->clients->users, &client->peer, &client->user);
+}
+
 static void add_client(struct listener *l, int fd)
 {
 	struct clients *c = l->clients;
 	struct client *client = calloc(1, sizeof(*client));
-	int r = client ? users_join(&c->users, fd, &client->user) : -ENOMEM;
+	int r = -ENOMEM;
 
+	if (client) {
+		client->clients = c;
+		r = identify(client, fd);
+	}
 	if (r == 0)
 		r = session_new(&client->session, c->domain, l->access, client);
 	if (r < 0) {
@@ -278,8 +302,8 @@ static void add_client(struct listener *l, int fd)
 		return;
 	}
 	l->is_refusing = false;
-	client->clients = c;
 	client->fd = fd;
+	client->since = time(NULL);
 	TAILQ_INSERT_TAIL(&c->all, client, all);
 	event_assign(&client->readable, c->base, fd, EV_READ | EV_PERSIST, on_readable,
 		     client);

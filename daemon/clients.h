@@ -53,6 +53,9 @@ bool clients_turn(struct clients *c);
 /* Whether a client has connected that has not sent anything yet. */
 bool clients_expect_requests(const struct clients *c);
 
+/* A struct host's add_client(). */
+void clients_add_status(struct status *st, const char *section, const void *owner);
+
 /* Closes every connection and listener. */
 void clients_close(struct clients *c);
 

@@ -27,6 +27,7 @@
 #include "daemon/core/pathhash.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
+#include "daemon/report.h"
 #include "daemon/runtime.h"
 #include "daemon/startup.h"
 #include "daemon/state.h"
@@ -50,6 +51,7 @@ struct daemon {
 	struct link link;
 	struct state state;
 	struct runtime runtime;
+	struct report report;
 	bool has_link;
 	bool is_ready;
 	bool is_ending;
@@ -315,6 +317,7 @@ static int create_loop(struct daemon *d)
 	if (!d->base)
 		return -ENOMEM;
 	clients_init(&d->clients, d->base, &d->domain);
+	report_init(&d->report, d->options, &d->clients, &d->link, &d->state);
 	d->on_term = evsignal_new(d->base, SIGTERM, on_signal, d);
 	d->on_int = evsignal_new(d->base, SIGINT, on_signal, d);
 	if (!d->on_term || !d->on_int || evsignal_add(d->on_term, NULL) < 0 ||

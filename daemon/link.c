@@ -71,10 +71,12 @@ static void on_overdue(evutil_socket_t fd, short what, void *context)
 
 static void end(struct link *l, const char *why, bool fault)
 {
-	if (fault)
+	if (fault) {
+		l->last_fault = why;
 		log_warning("the link to the peer is given up: %s", why);
-	else
+	} else {
 		log_info("the link to the peer has ended");
+	}
 	l->connected = false;
 	stop_waiting(l);
 	replica_disconnected(l->replica);
@@ -93,6 +95,9 @@ static void on_connected(void *context)
 	l->broken = false;
 	l->refused_before = l->replica->refused;
 	l->told_refusals = false;
+	l->is_live = false;
+	l->connected_since = time(NULL);
+	l->links++;
 	replica_connected(l->replica);
 }
 
@@ -170,6 +175,14 @@ static void report_refusals(struct link *l)
 	l->told_refusals = true;
 }
 
+static void note_resync(struct link *l)
+{
+	if (l->is_live || l->replica->state != REPLICA_LIVE)
+		return;
+	l->is_live = true;
+	l->last_resync = time(NULL);
+}
+
 bool link_turn(struct link *l)
 {
 	uint8_t *space;
@@ -184,6 +197,7 @@ bool link_turn(struct link *l)
 			writes++;
 	}
 	report_refusals(l);
+	note_resync(l);
 	if (l->replica->failure) {
 		end(l, l->replica->failure, true);
 		return false;

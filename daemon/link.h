@@ -4,6 +4,7 @@
 #define QDB_LINK_H
 
 #include <event2/event_struct.h>
+#include <time.h>
 
 #include "daemon/core/domain.h"
 #include "daemon/vchan/vchan.h"
@@ -18,7 +19,12 @@ struct link {
 	unsigned delay_ms;
 	size_t refused_before; /* when this link began */
 	bool told_refusals;
-	size_t begun; /* links since `since_ms`, at most a minute */
+	bool is_live;           /* the dump of this link is over */
+	time_t connected_since; /* wall clock, as the next one */
+	time_t last_resync;     /* the last dump was over, or 0 */
+	size_t links;           /* so far */
+	const char *last_fault; /* why one was given up, or NULL */
+	size_t begun;           /* links since `since_ms`, at most a minute */
 	uint64_t since_ms;
 	void (*gone)(void *context);
 	void *context;

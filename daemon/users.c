@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static struct user *find(struct user_list *users, uid_t uid)
@@ -22,18 +21,14 @@ static struct user *find(struct user_list *users, uid_t uid)
 	return user;
 }
 
-int users_join(struct user_list *users, int fd, struct user **user)
+int users_join(struct user_list *users, const struct ucred *peer, struct user **user)
 {
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
 	int r;
 
 	*user = NULL;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return -errno;
-	if (peer.uid == 0 || peer.uid == geteuid())
+	if (peer->uid == 0 || peer->uid == geteuid())
 		return 0;
-	*user = find(users, peer.uid);
+	*user = find(users, peer->uid);
 	if (!*user)
 		return -ENOMEM;
 	r = account_charge(&(*user)->connections, 1);

@@ -7,6 +7,7 @@
 #define QDB_USERS_H
 
 #include <sys/queue.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "daemon/core/quota.h"
@@ -20,11 +21,10 @@ struct user {
 LIST_HEAD(user_list, user);
 
 /*
- * Counts a connection of `fd`'s other end. *user, NULL for who is not counted, goes to
- * users_leave() when it is closed. 0, -EDQUOT, -ENOMEM, or another negative errno if it
- * is not known who that is.
+ * Counts a connection of the process `peer`. *user, NULL for who is not counted, goes to
+ * users_leave() when it is closed. 0, -EDQUOT or -ENOMEM.
  */
-int users_join(struct user_list *users, int fd, struct user **user);
+int users_join(struct user_list *users, const struct ucred *peer, struct user **user);
 void users_leave(struct user *user);
 
 #endif

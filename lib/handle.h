@@ -5,7 +5,7 @@
  *   events.c      the queue of unread events
  *   connection.c  bytes: connect, send one message, receive one message
  *   request.c     a request and its answer, with events put aside; read, write, rm
- *   list.c        answers of many messages: list, multiread
+ *   list.c        answers of many messages: list, multiread, status
  *   write-many.c  a request of many entries
  *   watch.c       registrations, which outlive the connection, and their events
  *

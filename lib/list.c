@@ -133,6 +133,8 @@ static int list(struct qdb_handle *h, struct entries *e, const struct request *r
 		return 0;
 	}
 	entries_free(e);
+	if (result == REFUSED && r->type == QDB_CMD_STATUS)
+		result = -ENOTSUP;
 	set_errno(result);
 	return result;
 }
@@ -168,6 +170,22 @@ char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len
 		*values_len = e.lengths;
 	else
 		free(e.lengths);
+	if (list_len != NULL)
+		*list_len = (unsigned int)e.len;
+	return e.strings;
+}
+
+char **qdb_status(qdb_handle_t h, const char *prefix, unsigned int *list_len)
+{
+	const struct request r = {
+		.type = QDB_CMD_STATUS,
+		.path = prefix,
+	};
+	struct entries e = {.width = 2};
+
+	if (list(h, &e, &r) != 0)
+		return NULL;
+	free(e.lengths);
 	if (list_len != NULL)
 		*list_len = (unsigned int)e.len;
 	return e.strings;

@@ -205,6 +205,16 @@ int qdb_watch_fd(qdb_handle_t h);
  */
 int qdb_watches_pending(qdb_handle_t h);
 
+/*
+ * What the daemon tells of itself, as far as the item's name begins with the string
+ * `prefix`, "" for all: an array of name, text, name, text, ..., NULL, NULL, as
+ * qdb_multiread() returns it, in no particular order. Names look like paths but are none
+ * of the VM's; qubesdb-daemon(8) lists them, and there may be more of them one day.
+ * *list_len, which may be NULL, is the number of items. NULL on failure: with ENOTSUP if
+ * the daemon does not know this request, as deployed ones do not.
+ */
+char **qdb_status(qdb_handle_t h, const char *prefix, unsigned int *list_len);
+
 #ifdef __cplusplus
 }
 #endif

@@ -18,7 +18,8 @@
 
 #include "lib/handle.h"
 
-#define ANSWER(type) (1u << (type))
+/* No two types that a daemon may send are the same modulo 32. */
+#define ANSWER(type) (1u << (type) % 32)
 #define OK ANSWER(QDB_RESP_OK)
 #define NOENT ANSWER(QDB_RESP_ERROR_NOENT)
 #define ERROR ANSWER(QDB_RESP_ERROR)
@@ -33,6 +34,7 @@ static const unsigned answers[] = {
 	[QDB_CMD_WATCH]      = OK | ERROR,
 	[QDB_CMD_UNWATCH]    = OK | NOENT | ERROR,
 	[QDB_CMD_WRITE_MANY] = OK | ERROR,
+	[QDB_CMD_STATUS]     = ANSWER(QDB_RESP_STATUS) | ERROR,
 	/* clang-format on */
 };
 

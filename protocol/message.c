@@ -53,6 +53,8 @@ static const struct message_rule rules[] = {
 	[QDB_RESP_LIST]        = {"RESP_LIST",      BY_DAEMON, ENTRY_OR_EMPTY, NO_DATA},
 	[QDB_RESP_WATCH]       = {"RESP_WATCH",     BY_DAEMON, WELL_FORMED, NO_DATA},
 	[QDB_CMD_WRITE_MANY]   = {"WRITE_MANY",     BY_CLIENT, EMPTY, MANY},
+	[QDB_CMD_STATUS]       = {"STATUS",         BY_CLIENT, WELL_FORMED, NO_DATA},
+	[QDB_RESP_STATUS]      = {"RESP_STATUS",    BY_DAEMON, ENTRY_OR_EMPTY, VALUE},
 	/* clang-format on */
 };
 
@@ -181,6 +183,11 @@ static size_t arrived(const struct message_stream *s, size_t data_len)
 	const size_t rest = data_len - s->skipped;
 
 	return n < rest ? n : rest;
+}
+
+bool message_stream_begins_with(const struct message_stream *s, enum qdb_msg type)
+{
+	return s->end - s->start >= MESSAGE_HEADER_SIZE && s->buf[s->start] == type;
 }
 
 static void consume(struct message_stream *s, size_t len)

@@ -46,6 +46,14 @@ enum qdb_msg {
 	 * the request's path.
 	 */
 	QDB_CMD_WRITE_MANY = 64,
+	/*
+	 * Local, from a client: what the daemon tells of itself, in RESP_STATUS messages
+	 * with a path and a text each, as far as the path begins with that of the
+	 * request. The last one has an empty path. A daemon that does not know this
+	 * request answers RESP_ERROR.
+	 */
+	QDB_CMD_STATUS = 65,
+	QDB_RESP_STATUS = 66,
 };
 
 struct qdb_hdr {

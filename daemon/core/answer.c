@@ -31,7 +31,7 @@ static struct entry *following(struct session *s, struct entry *e)
 	return e && path_begins_with(&e->node, a->prefix, a->prefix_len) ? e : NULL;
 }
 
-void answer_continue(struct session *s)
+static void continue_entries(struct session *s)
 {
 	struct answer *a = &s->answer;
 	const bool values = a->type == QDB_RESP_MULTIREAD;
@@ -53,6 +53,14 @@ void answer_continue(struct session *s)
 	}
 }
 
+void answer_continue(struct session *s)
+{
+	if (s->answer.type == QDB_RESP_STATUS)
+		status_continue(s);
+	else
+		continue_entries(s);
+}
+
 void answer_begin(struct session *s, const struct message *m, enum qdb_msg type)
 {
 	struct answer *a = &s->answer;
@@ -60,6 +68,9 @@ void answer_begin(struct session *s, const struct message *m, enum qdb_msg type)
 	a->type = type;
 	a->descending = type == QDB_RESP_MULTIREAD && m->path_len == 0;
 	a->cursor_len = 0;
+	a->has_begun = false;
+	a->serial = 0;
+	a->unread = outq_used(&s->out);
 	a->prefix_len = m->path_len;
 	memcpy(a->prefix, m->path, m->path_len);
 	s->answering = true;

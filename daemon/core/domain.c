@@ -11,7 +11,12 @@ void domain_init(struct domain *d, enum replica_role role, uint64_t id)
 	d->journal = (struct journal){.enabled = false};
 	account_init(&d->connections, QUOTA_CONNECTIONS);
 	gatherings_init(&d->gatherings);
+	TAILQ_INIT(&d->sessions);
+	d->last_serial = 0;
 	TAILQ_INIT(&d->active);
+	d->counters = (struct counters){0};
+	d->host = (struct host){0};
+	d->is_tracing = false;
 	d->serving = role != REPLICA_VM;
 }
 

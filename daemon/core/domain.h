@@ -12,15 +12,27 @@
 #ifndef QDB_DOMAIN_H
 #define QDB_DOMAIN_H
 
+#include "daemon/core/counters.h"
 #include "daemon/core/gather.h"
 #include "daemon/core/journal.h"
 #include "daemon/core/namespace.h"
 #include "daemon/core/replica.h"
+#include "daemon/core/status.h"
 #include "daemon/core/watch.h"
 #include "protocol/many.h"
 
 struct session;
 TAILQ_HEAD(session_list, session);
+
+/*
+ * What the daemon around it adds to the status: items of its own, and of a client, whose
+ * section and session_owner() it is given. They may be NULL.
+ */
+struct host {
+	void (*add_items)(struct status *st, void *context);
+	void (*add_client)(struct status *st, const char *section, const void *owner);
+	void *context;
+};
 
 struct domain {
 	struct namespace entries;
@@ -29,8 +41,13 @@ struct domain {
 	struct journal journal; /* everything that changes, for the state file */
 	struct account connections;
 	struct gatherings gatherings;
-	struct session_list active; /* have output that the daemon has not seen */
-	bool serving;               /* false: requests wait for the first dump */
+	struct session_list sessions; /* all, the newest last */
+	uint64_t last_serial;         /* of a session */
+	struct session_list active;   /* have output that the daemon has not seen */
+	struct counters counters;
+	struct host host;
+	bool is_tracing;
+	bool serving; /* false: requests wait for the first dump */
 };
 
 /* `id` is a number that no other daemon has: the replica's. */

@@ -37,6 +37,7 @@ struct quota_description quota_descriptions[QUOTAS] = {
 };
 
 static enum quota refused_last;
+static size_t refusals[QUOTAS];
 
 static struct quota_description *find(const char *name, size_t len)
 {
@@ -87,6 +88,7 @@ const char *quota_set(const char *setting)
 int quota_refuse(enum quota quota)
 {
 	refused_last = quota;
+	refusals[quota]++;
 	return -EDQUOT;
 }
 
@@ -121,6 +123,11 @@ void account_release(struct account *a, size_t amount)
 size_t account_room(const struct account *a)
 {
 	return a->used < a->limit ? a->limit - a->used : 0;
+}
+
+size_t quota_refusals(enum quota quota)
+{
+	return refusals[quota];
 }
 
 enum quota quota_refused_last(void)

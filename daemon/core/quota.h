@@ -69,6 +69,9 @@ size_t account_room(const struct account *a);
 /* Something is refused for this quota, which no account is kept of: -EDQUOT. */
 int quota_refuse(enum quota quota);
 
+/* How often something has been refused for this quota. */
+size_t quota_refusals(enum quota quota);
+
 /* The quota that has been in the way last, for the log. */
 enum quota quota_refused_last(void);
 

@@ -13,6 +13,50 @@ static bool echo(struct session *s, const struct message *m, enum qdb_msg type)
 	return session_respond(s, type, m->path, m->path_len, NULL, 0);
 }
 
+static void count(struct session *s, enum refusal_kind why)
+{
+	s->domain->counters.refusals[why]++;
+}
+
+/* Counts a failure, a negative errno, and returns it. */
+static int note_refusal(struct session *s, int result)
+{
+	switch (result) {
+	case -ENOENT:
+		count(s, REFUSAL_ABSENT);
+		break;
+	case -EINVAL:
+		count(s, REFUSAL_VALUE);
+		break;
+	case -EACCES:
+		count(s, REFUSAL_ACCESS);
+		break;
+	case -EDQUOT:
+		count(s, REFUSAL_QUOTA);
+		s->was_refused = true;
+		break;
+	case -ENOMEM:
+		count(s, REFUSAL_MEMORY);
+		break;
+	}
+	return result;
+}
+
+static void answer_result(struct session *s, const struct message *m, int result)
+{
+	note_refusal(s, result);
+	if (result == 0)
+		echo(s, m, QDB_RESP_OK);
+	else
+		echo(s, m, result == -ENOENT ? QDB_RESP_ERROR_NOENT : QDB_RESP_ERROR);
+}
+
+static void take_back(struct session *s, const struct message *m, int result)
+{
+	outq_rewind(&s->out, s->last_response);
+	answer_result(s, m, result);
+}
+
 static void on_read(struct session *s, const struct message *m)
 {
 	const struct entry *e = namespace_find(&s->domain->entries, m->path, m->path_len);
@@ -21,7 +65,7 @@ static void on_read(struct session *s, const struct message *m)
 		session_respond(s, QDB_RESP_READ, m->path, m->path_len, e->value,
 				e->value_len);
 	else
-		echo(s, m, QDB_RESP_ERROR_NOENT);
+		answer_result(s, m, -ENOENT);
 }
 
 static void on_multiread(struct session *s, const struct message *m)
@@ -34,16 +78,9 @@ static void on_list(struct session *s, const struct message *m)
 	answer_begin(s, m, QDB_RESP_LIST);
 }
 
-static int note_refusal(struct session *s, int result)
+static void on_status(struct session *s, const struct message *m)
 {
-	s->was_refused |= result == -EDQUOT;
-	return result;
-}
-
-static void take_back(struct session *s, const struct message *m, enum qdb_msg instead)
-{
-	outq_rewind(&s->out, s->last_response);
-	echo(s, m, instead);
+	answer_begin(s, m, QDB_RESP_STATUS);
 }
 
 static void on_write(struct session *s, const struct message *m)
@@ -51,14 +88,14 @@ static void on_write(struct session *s, const struct message *m)
 	int r;
 
 	if (s->read_only) {
-		echo(s, m, QDB_RESP_ERROR);
+		answer_result(s, m, -EACCES);
 		return;
 	}
 	if (!echo(s, m, QDB_RESP_OK))
 		return;
 	r = domain_write(s->domain, m->path, m->path_len, m->data, m->data_len);
-	if (note_refusal(s, r) < 0)
-		take_back(s, m, QDB_RESP_ERROR);
+	if (r < 0)
+		take_back(s, m, r);
 }
 
 static void on_remove(struct session *s, const struct message *m)
@@ -66,28 +103,27 @@ static void on_remove(struct session *s, const struct message *m)
 	int r;
 
 	if (s->read_only || m->kind == PATH_NOTHING) {
-		echo(s, m, s->read_only ? QDB_RESP_ERROR : QDB_RESP_ERROR_NOENT);
+		answer_result(s, m, s->read_only ? -EACCES : -ENOENT);
 		return;
 	}
 	if (!echo(s, m, QDB_RESP_OK))
 		return;
 	r = domain_remove(s->domain, m->path, m->path_len);
-	if (note_refusal(s, r) < 0)
-		take_back(s, m, r == -ENOENT ? QDB_RESP_ERROR_NOENT : QDB_RESP_ERROR);
+	if (r < 0)
+		take_back(s, m, r);
 }
 
 static void on_watch(struct session *s, const struct message *m)
 {
-	int r = watch_add(&s->domain->watches, &s->watcher, m->path, m->path_len);
-
-	echo(s, m, note_refusal(s, r) == 0 ? QDB_RESP_OK : QDB_RESP_ERROR);
+	answer_result(s, m,
+		      watch_add(&s->domain->watches, &s->watcher, m->path, m->path_len));
 }
 
 static void on_unwatch(struct session *s, const struct message *m)
 {
-	int r = watch_remove(&s->domain->watches, &s->watcher, m->path, m->path_len);
-
-	echo(s, m, r == 0 ? QDB_RESP_OK : QDB_RESP_ERROR_NOENT);
+	answer_result(
+		s, m,
+		watch_remove(&s->domain->watches, &s->watcher, m->path, m->path_len));
 }
 
 /* ---- many entries in one request ---- */
@@ -126,7 +162,7 @@ static void on_write_many(struct session *s, const struct message *m)
 	int r;
 
 	if (s->read_only) {
-		echo(s, m, QDB_RESP_ERROR);
+		answer_result(s, m, -EACCES);
 		return;
 	}
 	if (!echo(s, m, QDB_RESP_OK))
@@ -144,14 +180,34 @@ static void (*const handlers[])(struct session *, const struct message *) = {
 	[QDB_CMD_MULTIREAD] = on_multiread, [QDB_CMD_LIST] = on_list,
 	[QDB_CMD_RM] = on_remove,           [QDB_CMD_WATCH] = on_watch,
 	[QDB_CMD_UNWATCH] = on_unwatch,     [QDB_CMD_WRITE_MANY] = on_write_many,
+	[QDB_CMD_STATUS] = on_status,
 };
+
+static void refuse(struct session *s, const struct message *m)
+{
+	static const enum refusal_kind reasons[] = {
+		[MESSAGE_UNKNOWN_TYPE] = REFUSAL_REQUEST,
+		[MESSAGE_BAD_PATH] = REFUSAL_PATH,
+		[MESSAGE_BAD_VALUE] = REFUSAL_VALUE,
+		[MESSAGE_UNEXPECTED_DATA] = REFUSAL_DATA,
+	};
+
+	count(s, reasons[m->fault]);
+	if (m->type == QDB_CMD_MULTIREAD)
+		session_respond(s, QDB_RESP_MULTIREAD, "", 0, NULL, 0);
+	else if (m->type == QDB_CMD_STATUS)
+		session_respond(s, QDB_RESP_STATUS, "", 0, NULL, 0);
+	else
+		echo(s, m, QDB_RESP_ERROR);
+}
 
 void request_serve(struct session *s, const struct message *m)
 {
+	s->requests++;
+	if (m->fault != MESSAGE_UNKNOWN_TYPE)
+		s->domain->counters.requests[m->type]++;
 	if (m->fault == MESSAGE_FINE)
 		handlers[m->type](s, m);
-	else if (m->type == QDB_CMD_MULTIREAD)
-		session_respond(s, QDB_RESP_MULTIREAD, "", 0, NULL, 0);
 	else
-		echo(s, m, QDB_RESP_ERROR);
+		refuse(s, m);
 }

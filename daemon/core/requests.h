@@ -13,27 +13,34 @@
 #define OUTPUT_PIECE (128u * 1024u)
 
 struct answer {
-	enum qdb_msg type; /* RESP_LIST or RESP_MULTIREAD */
+	enum qdb_msg type; /* RESP_LIST, RESP_MULTIREAD or RESP_STATUS */
 	bool descending;
 	size_t prefix_len;
 	size_t cursor_len; /* the last path given; the first time, nothing */
 	char prefix[QDB_MAX_PATH];
 	char cursor[QDB_MAX_PATH];
+	bool has_begun;  /* of a status: what comes before the clients is there */
+	uint64_t serial; /* and the clients up to this one */
+	size_t unread;   /* what had been queued before it */
 };
 
 struct session {
 	struct watcher watcher;
 	struct domain *domain;
 	void *owner;
+	TAILQ_ENTRY(session) all;
+	uint64_t serial; /* no other of this domain has it */
 	TAILQ_ENTRY(session) active;
 	bool is_active;
 	bool read_only;
-	bool answering; /* `answer` is not complete */
-	bool stopped;   /* whole requests may wait in `in` */
+	bool answering;    /* `answer` is not complete */
+	bool stopped;      /* whole requests may wait in `in` */
+	bool turn_is_over; /* others are served first */
 	bool stalled;
 	bool was_refused; /* for a quota */
 	bool told_so;
 	const char *failure;
+	uint64_t requests;
 	uint64_t last_response; /* position of the newest response in `out` */
 	struct answer answer;
 	struct gathering many; /* a CMD_WRITE_MANY that has come in part */

@@ -84,9 +84,18 @@ static void notify(struct watcher *watcher, const struct watch *watch, const cha
 	if (s->stalled &&
 	    !pending_add(&s->pending, path, len, watch_len, outq_position(&s->out)))
 		return;
+	s->domain->counters.events += watch->count;
 	if (queue_events(s, watch, path, len) < 0)
 		fail(s, "too many events that were not read");
 	activate(s);
+}
+
+/* Until the domain serves, clients can only be told why it does not. */
+static bool may_serve(const struct session *s)
+{
+	return s->domain->serving ||
+	       (s->answering && s->answer.type == QDB_RESP_STATUS) ||
+	       (!s->answering && message_stream_begins_with(&s->in, QDB_CMD_STATUS));
 }
 
 void session_run(struct session *s)
@@ -95,11 +104,12 @@ void session_run(struct session *s)
 	enum message_status status;
 	struct message m;
 
+	s->turn_is_over = false;
 	while (!s->failure) {
 		s->stopped = true;
-		if (outq_used(&s->out) >= OUTPUT_PIECE || !s->domain->serving)
+		if (outq_used(&s->out) >= OUTPUT_PIECE || !may_serve(s))
 			return;
-		if (left-- == 0)
+		if (left-- == 0 || s->turn_is_over)
 			return;
 		if (s->answering) {
 			answer_continue(s);
@@ -119,7 +129,7 @@ void session_run(struct session *s)
 
 bool session_has_work(const struct session *s)
 {
-	return (s->answering || s->stopped) && s->domain->serving && !s->failure;
+	return (s->answering || s->stopped) && may_serve(s) && !s->failure;
 }
 
 bool session_is_idle(const struct session *s)
@@ -146,6 +156,8 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 	memset(s, 0, offsetof(struct session, in));
 	watcher_init(&s->watcher, notify);
 	s->domain = d;
+	s->serial = ++d->last_serial;
+	TAILQ_INSERT_TAIL(&d->sessions, s, all);
 	s->owner = owner;
 	s->read_only = access == SESSION_READ_ONLY;
 	outq_init(&s->out, QUOTA_OUTPUT);
@@ -158,6 +170,7 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 void session_free(struct session *s)
 {
 	watch_remove_all(&s->domain->watches, &s->watcher);
+	TAILQ_REMOVE(&s->domain->sessions, s, all);
 	deactivate(s);
 	account_release(&s->domain->connections, 1);
 	gather_end(&s->domain->gatherings, &s->many);

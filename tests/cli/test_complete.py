@@ -47,13 +47,14 @@ class Program(Filled):
 
     def test_which_arguments_are_paths(self):
         for name in COMMANDS + ADDED:
-            if name != "restore":
+            if name not in ("restore", "status"):
                 self.check_words(f"qubesdb-{name} /i", "/ip")
                 self.check_words(f"qubesdb-cmd -c {name} /i", "/ip")
         for name in ("read", "rm", "multiread", "watch", "exists"):
             self.check_words(f"qubesdb-{name} /x -q /y /i", "/ip")
         for name in ("dump", "ls", "edit", "count"):
             self.check_words(f"qubesdb-{name} /x /i", "")
+        self.check_words("qubesdb-status /i", "")
         self.check_words("qubesdb-write /a /i", "")
         self.check_words("qubesdb-write /a v /i", "/ip")
         self.check_words("qubesdb-write /a -q -- -v /i", "/ip")
@@ -91,6 +92,7 @@ class Program(Filled):
                          "--values")
         self.check_words("qubesdb-restore --", "--exact --help --json")
         self.check_words("qubesdb-wait --t", "--timeout")
+        self.check_words("qubesdb-status --", "--all --format --help --json")
 
     def test_every_offered_option_is_taken_and_in_the_usage(self):
         for name in COMMANDS + ADDED:

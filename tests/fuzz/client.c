@@ -19,7 +19,9 @@ static bool is_refused(const struct fuzz_client *c, const struct wire_message *m
 	const bool many = m->type == QDB_CMD_WRITE_MANY;
 	const bool changes = m->type == QDB_CMD_WRITE || m->type == QDB_CMD_RM || many;
 
-	if ((m->type > QDB_CMD_UNWATCH && !many) || m->kind == WIRE_ILL_FORMED)
+	if (m->type > QDB_CMD_UNWATCH && m->type != QDB_CMD_STATUS && !many)
+		return true;
+	if (m->kind == WIRE_ILL_FORMED)
 		return true;
 	if (c->read_only && changes)
 		return true;
@@ -148,36 +150,49 @@ static void check_many(struct fuzz_client *c, const struct expected *e,
 static void check_listed(struct fuzz_client *c, const struct expected *e,
 			 const struct wire_message *m)
 {
-	const bool values = e->type == QDB_CMD_MULTIREAD;
-	const bool descending = values && e->path_len == 0;
+	const bool descending = e->type == QDB_CMD_MULTIREAD && e->path_len == 0;
 	const int order = strcmp(m->path, c->last);
 
 	fuzz_require(!e->refused && m->kind == WIRE_ENTRY);
 	fuzz_require(strncmp(m->path, e->path, e->path_len) == 0);
-	fuzz_require(values || m->data_len == 0);
-	fuzz_require(c->listed == 0 || (descending ? order < 0 : order > 0));
+	fuzz_require(e->type != QDB_CMD_LIST || m->data_len == 0);
+	fuzz_require(c->listed == 0 || e->type == QDB_CMD_STATUS ||
+		     (descending ? order < 0 : order > 0));
 	memcpy(c->last, m->path, sizeof(c->last));
 	c->listed++;
+}
+
+/* What an answer of many messages is made of, or 0. */
+static unsigned piece_of(unsigned request)
+{
+	switch (request) {
+	case QDB_CMD_LIST:
+		return QDB_RESP_LIST;
+	case QDB_CMD_MULTIREAD:
+		return QDB_RESP_MULTIREAD;
+	case QDB_CMD_STATUS:
+		return QDB_RESP_STATUS;
+	}
+	return 0;
 }
 
 /* Returns whether the answer is complete. */
 static bool check_answer(struct fuzz_client *c, const struct expected *e,
 			 const struct wire_message *m)
 {
-	const bool lists = e->type == QDB_CMD_LIST || e->type == QDB_CMD_MULTIREAD;
+	const unsigned piece = piece_of(e->type);
 
 	if (e->type == QDB_CMD_WRITE_MANY && !e->refused) {
 		check_many(c, e, m);
 		fuzz_require(c->listed == 0);
 		return true;
 	}
-	if (!lists || (m->type == QDB_RESP_ERROR && e->type == QDB_CMD_LIST)) {
+	if (!piece || (m->type == QDB_RESP_ERROR && e->type == QDB_CMD_LIST)) {
 		check_single(e, m);
 		fuzz_require(c->listed == 0);
 		return true;
 	}
-	fuzz_require(m->type ==
-		     (e->type == QDB_CMD_LIST ? QDB_RESP_LIST : QDB_RESP_MULTIREAD));
+	fuzz_require(m->type == piece);
 	if (m->path_len > 0) {
 		check_listed(c, e, m);
 		return false;

@@ -82,6 +82,9 @@ static void answer_honestly(const struct wire_message *m)
 	case QDB_CMD_MULTIREAD:
 		say_list(m, QDB_RESP_MULTIREAD, "value");
 		break;
+	case QDB_CMD_STATUS:
+		say_list(m, QDB_RESP_STATUS, "text");
+		break;
 	default:
 		say(QDB_RESP_OK, m->path, "");
 	}
@@ -115,7 +118,7 @@ static void on_request(void *context, const struct wire_message *m)
 	if (m->type == QDB_CMD_WRITE_MANY) {
 		fuzz_require(m->path_len == 0 && m->data_len <= QDB_MAX_MANY);
 	} else {
-		fuzz_require(m->type <= QDB_CMD_UNWATCH);
+		fuzz_require(m->type <= QDB_CMD_UNWATCH || m->type == QDB_CMD_STATUS);
 		fuzz_require(m->data_len == 0 || m->type == QDB_CMD_WRITE);
 		fuzz_require(m->data_len <= QDB_MAX_DATA);
 	}

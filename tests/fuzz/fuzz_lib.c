@@ -103,6 +103,21 @@ static void do_multiread(char *path)
 	check_failure(false, false);
 }
 
+static void do_status(char *prefix)
+{
+	unsigned n = 12345;
+	char **items;
+
+	FAKE_CALL(items = qdb_status(handle, prefix, &n));
+	if (items) {
+		check_strings(items, n, 2, prefix, NULL);
+		return;
+	}
+	fuzz_require(n == 12345);
+	if (errno != ENOTSUP)
+		check_failure(false, false);
+}
+
 static void check_int(int result)
 {
 	fuzz_require(result == 0 || result == 1);
@@ -190,6 +205,10 @@ static void step(void)
 	char path[QDB_MAX_PATH];
 
 	script_path(&fake.script, path);
+	if (op >= 0xf4) {
+		do_status(path);
+		return;
+	}
 	switch (op % 11) {
 	case 0:
 		do_read(path);

@@ -90,6 +90,19 @@ static size_t choose_path(struct script *s, uint8_t field[QDB_MAX_PATH])
 	return len;
 }
 
+/* What a status has, more often than the paths of entries. */
+static void choose_section(struct script *s, uint8_t field[QDB_MAX_PATH])
+{
+	static const char *const sections[] = {"", "/clients/", "/clients/1/", "/quota/"};
+	const unsigned b = script_byte(s);
+
+	memset(field, 0, QDB_MAX_PATH);
+	if (b < 0xc0)
+		strcpy((char *)field, sections[b % 4]);
+	else
+		choose_path(s, field);
+}
+
 size_t script_path(struct script *s, char path[QDB_MAX_PATH])
 {
 	choose_path(s, (uint8_t *)path);
@@ -114,11 +127,21 @@ static size_t choose_data(struct script *s, uint8_t *data, uint32_t *claimed)
 	return len;
 }
 
-/* Those of the wire without a gap, what is unknown, and more of what is ours alone. */
+/* Those of deployed peers, those that are ours alone, and unknown ones. */
 static uint8_t choose_type(unsigned byte)
 {
+	static const uint8_t ours[] = {QDB_CMD_STATUS,
+				       QDB_CMD_STATUS,
+				       QDB_CMD_STATUS,
+				       QDB_RESP_STATUS,
+				       14,
+				       15,
+				       63};
+
 	if (byte >= 0xe0)
 		return (uint8_t)byte;
+	if ((byte & 0xf) == 0xf)
+		return ours[(byte >> 4) % sizeof(ours)];
 	return (byte & 0xf) == 0xe ? QDB_CMD_WRITE_MANY : (uint8_t)(byte & 0xf);
 }
 
@@ -147,7 +170,10 @@ size_t script_message(struct script *s, uint8_t out[REQUEST_SIZE])
 	if (out[0] == QDB_CMD_WRITE_MANY) {
 		len = choose_entries(s, out, &claimed);
 	} else {
-		choose_path(s, out + 1);
+		if (out[0] == QDB_CMD_STATUS)
+			choose_section(s, out + 1);
+		else
+			choose_path(s, out + 1);
 		len = choose_data(s, out + HEADER_SIZE, &claimed);
 	}
 	memcpy(out + 68, &claimed, sizeof(claimed));

@@ -21,6 +21,7 @@ import struct
  R_WATCH) = range(14)
 NAMES = ("READ WRITE MULTIREAD LIST RM WATCH UNWATCH OK NOENT ERROR R_READ R_MULTIREAD R_LIST "
          "R_WATCH").split()
+STATUS, R_STATUS = 65, 66
 HEADER = struct.Struct("=B64s3sI")
 PATH_SIZE = 64
 MAX_VALUE = 3071
@@ -187,9 +188,9 @@ class Connection(Stream):
         self.events = []
 
     def judge(self, message):
-        if not OK <= message.type <= R_WATCH:
+        if not OK <= message.type <= R_WATCH and message.type != R_STATUS:
             raise Broken(f"not an answer: {message}")
-        if message.data and message.type not in (R_READ, R_MULTIREAD):
+        if message.data and message.type not in (R_READ, R_MULTIREAD, R_STATUS):
             raise Broken(f"unexpected data: {message}")
         if b"\0" in message.data:
             raise Broken(f"NUL in {message}")
@@ -212,12 +213,12 @@ class Connection(Stream):
 
     def answer_to(self, kind, path):
         message = self.answer()
-        if message.type not in (R_LIST, R_MULTIREAD):
+        if message.type not in (R_LIST, R_MULTIREAD, R_STATUS):
             if message.path != echo(path):
                 raise Broken(f"answer to {path!r} is {message}")
             return message
-        if message.type != {LIST: R_LIST, MULTIREAD: R_MULTIREAD}.get(kind):
-            raise Broken(f"answer to {NAMES[kind]} is {message}")
+        if message.type != {LIST: R_LIST, MULTIREAD: R_MULTIREAD, STATUS: R_STATUS}.get(kind):
+            raise Broken(f"answer to {kind} is {message}")
         entries = []
         while message.path:
             entries.append(message)

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/report.h"
+
+#include <unistd.h>
+
+#include "config.h"
+
+static void add_time(struct status *st, const char *section, const char *key, time_t t)
+{
+	if (t != 0)
+		status_add(st, section, key, "%lld", (long long)t);
+}
+
+static void add_daemon(struct status *st, const struct report *r)
+{
+	const struct options *o = r->options;
+
+	status_add(st, "/daemon", "version", "%s", PACKAGE_VERSION);
+	if (o->remote_name)
+		status_add(st, "/daemon", "name", "%s", o->remote_name);
+	status_add(st, "/daemon", "domid", "%d", o->remote_domid);
+	status_add(st, "/daemon", "pid", "%ld", (long)getpid());
+	add_time(st, "/daemon", "started", r->started);
+	add_time(st, "/daemon", "now", time(NULL));
+}
+
+/* Only when there is a peer. */
+static void add_link(struct status *st, const struct link *l)
+{
+	if (!l->replica)
+		return;
+	if (l->connected)
+		add_time(st, "/peer", "connected-since", l->connected_since);
+	add_time(st, "/peer", "last-resync", l->last_resync);
+	status_add(st, "/peer", "links", "%zu", l->links);
+	if (l->last_fault)
+		status_add(st, "/peer", "last-fault", "%s", l->last_fault);
+	status_add(st, "/quota/reconnects", "used", "%zu", l->begun);
+}
+
+static void add_state(struct status *st, const struct state *s)
+{
+	status_add_flag(st, "/state", "kept", s->path && !s->is_failing);
+	if (s->path)
+		status_add(st, "/state", "file", "%s", s->path);
+}
+
+static void add_users(struct status *st, const struct clients *c)
+{
+	const struct user *user;
+	size_t most = 0;
+
+	LIST_FOREACH (user, &c->users, all)
+		if (user->connections.used > most)
+			most = user->connections.used;
+	status_add(st, "/quota/user-connections", "used", "%zu", most);
+}
+
+static void add_items(struct status *st, void *context)
+{
+	const struct report *r = context;
+
+	add_daemon(st, r);
+	add_link(st, r->link);
+	add_state(st, r->state);
+	add_users(st, r->clients);
+}
+
+void report_init(struct report *r, const struct options *o, const struct clients *c,
+		 const struct link *l, const struct state *s)
+{
+	*r = (struct report){o, c, l, s, time(NULL)};
+	c->domain->host = (struct host){add_items, clients_add_status, r};
+}
