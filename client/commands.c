@@ -31,6 +31,7 @@ const struct command commands[] = {
 	 "[-q] [-d DOMAIN] [--timeout=SECONDS] PATH [VALUE]"},
 	{"status", command_status, "AJO", ADDED(0, 0, "P"),
 	 "[-q] [-d DOMAIN | --all] [--json | --format=text|json|openmetrics]"},
+	{"trace", command_trace, "", ADDED(1, 1, "V"), "[-q] [-d DOMAIN] on|off"},
 };
 
 const size_t commands_total = sizeof(commands) / sizeof(commands[0]);

@@ -24,6 +24,7 @@ int command_exists(qdb_handle_t h, const struct options *o);
 int command_wait(qdb_handle_t h, const struct options *o);
 /* With --all it makes its own connections, and `h` is NULL. */
 int command_status(qdb_handle_t h, const struct options *o);
+int command_trace(qdb_handle_t h, const struct options *o);
 
 /*
  * The deployed commands keep every habit that scripts may count on: without arguments

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/trace.h"
 
 /* Sends to one client in one turn, 32 KiB each. */
 #define SENDS_PER_TURN 4
@@ -260,6 +261,14 @@ void clients_add_status(struct status *st, const char *section, const void *owne
 	status_add(st, section, "since", "%lld", (long long)client->since);
 }
 
+void clients_trace(const void *owner, const struct message *m, enum qdb_msg answer,
+		   size_t answer_len)
+{
+	const struct client *client = owner;
+
+	trace_request(&client->peer, m, answer, answer_len);
+}
+
 /* ---- listening ---- */
 
 static void turn_away(struct listener *l, int fd, int error)
@@ -304,6 +313,8 @@ static void add_client(struct listener *l, int fd)
 	l->is_refusing = false;
 	client->fd = fd;
 	client->since = time(NULL);
+	if (!client->user)
+		session_trust(client->session);
 	TAILQ_INSERT_TAIL(&c->all, client, all);
 	event_assign(&client->readable, c->base, fd, EV_READ | EV_PERSIST, on_readable,
 		     client);

@@ -56,6 +56,10 @@ bool clients_expect_requests(const struct clients *c);
 /* A struct host's add_client(). */
 void clients_add_status(struct status *st, const char *section, const void *owner);
 
+/* And its trace(). */
+void clients_trace(const void *owner, const struct message *m, enum qdb_msg answer,
+		   size_t answer_len);
+
 /* Closes every connection and listener. */
 void clients_close(struct clients *c);
 

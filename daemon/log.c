@@ -102,7 +102,7 @@ static size_t clamp(int printed, size_t room)
 
 static void write_line(time_t now, enum log_level level, const char *text)
 {
-	static const char *const names[] = {"info", "warning", "error"};
+	static const char *const names[] = {"info", "warning", "error", "trace"};
 	char line[LINE_SIZE], stamp[32] = "";
 	struct tm tm;
 	size_t n;
@@ -125,7 +125,7 @@ void log_line(enum log_level level, const char *format, ...)
 	char text[LINE_SIZE];
 	va_list args;
 
-	if (!may_log())
+	if (level != LOG_LEVEL_TRACE && !may_log())
 		return;
 	if (state.suppressed > 0) {
 		snprintf(text, sizeof(text), "%u lines left out", state.suppressed);

@@ -2,14 +2,14 @@
 /*
  * One line per event: time, level, the VM's name, what happened and why. Lines never
  * carry values. Logging never waits: a line that the other end of standard error does not
- * take is lost, and a flood is cut short and counted.
+ * take is lost, and a flood is cut short and counted, unless it is the trace.
  */
 #ifndef QDB_LOG_H
 #define QDB_LOG_H
 
 #include <stdbool.h>
 
-enum log_level { LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR };
+enum log_level { LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR, LOG_LEVEL_TRACE };
 
 /* The name that follows the level in every line. Kept by reference. */
 void log_set_name(const char *name);

@@ -70,5 +70,5 @@ void report_init(struct report *r, const struct options *o, const struct clients
 		 const struct link *l, const struct state *s)
 {
 	*r = (struct report){o, c, l, s, time(NULL)};
-	c->domain->host = (struct host){add_items, clients_add_status, r};
+	c->domain->host = (struct host){add_items, clients_add_status, clients_trace, r};
 }

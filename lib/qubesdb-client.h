@@ -215,6 +215,14 @@ int qdb_watches_pending(qdb_handle_t h);
  */
 char **qdb_status(qdb_handle_t h, const char *prefix, unsigned int *list_len);
 
+/*
+ * If `on` is not 0 the daemon logs each request of any client from now on, without
+ * values; otherwise no longer. Returns 1, or 0 on failure. Only root and the daemon's own
+ * user may, on a read-write connection, and deployed daemons do not know this: others are
+ * refused.
+ */
+int qdb_trace(qdb_handle_t h, int on);
+
 #ifdef __cplusplus
 }
 #endif

@@ -35,6 +35,7 @@ static const unsigned answers[] = {
 	[QDB_CMD_UNWATCH]    = OK | NOENT | ERROR,
 	[QDB_CMD_WRITE_MANY] = OK | ERROR,
 	[QDB_CMD_STATUS]     = ANSWER(QDB_RESP_STATUS) | ERROR,
+	[QDB_CMD_TRACE]      = OK | ERROR,
 	/* clang-format on */
 };
 
@@ -292,6 +293,21 @@ int qdb_rm(qdb_handle_t h, const char *path)
 	};
 	int result = write_entry(h, &r);
 
+	if (result != 0)
+		set_errno(result);
+	return result == 0;
+}
+
+int qdb_trace(qdb_handle_t h, int on)
+{
+	const struct request r = {
+		.type = QDB_CMD_TRACE,
+		.path = on ? "on" : "off",
+	};
+	struct reply reply;
+	int result = h != NULL ? request(h, &r, &reply) : -EINVAL;
+
+	result = request_outcome(result, &reply);
 	if (result != 0)
 		set_errno(result);
 	return result == 0;

@@ -55,6 +55,7 @@ static const struct message_rule rules[] = {
 	[QDB_CMD_WRITE_MANY]   = {"WRITE_MANY",     BY_CLIENT, EMPTY, MANY},
 	[QDB_CMD_STATUS]       = {"STATUS",         BY_CLIENT, WELL_FORMED, NO_DATA},
 	[QDB_RESP_STATUS]      = {"RESP_STATUS",    BY_DAEMON, ENTRY_OR_EMPTY, VALUE},
+	[QDB_CMD_TRACE]        = {"TRACE",          BY_CLIENT, WELL_FORMED, NO_DATA},
 	/* clang-format on */
 };
 

@@ -54,6 +54,12 @@ enum qdb_msg {
 	 */
 	QDB_CMD_STATUS = 65,
 	QDB_RESP_STATUS = 66,
+	/*
+	 * Local, from a client: with the path "on", the daemon logs each request from now
+	 * on, without values; with "off", no longer. RESP_OK, or RESP_ERROR, also for who
+	 * may not.
+	 */
+	QDB_CMD_TRACE = 67,
 };
 
 struct qdb_hdr {

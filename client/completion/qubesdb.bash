@@ -33,4 +33,4 @@ _qubesdb() {
 }
 
 complete -F _qubesdb qubesdb-{cmd,read,write,rm,list,multiread,watch,read-bool} \
-	qubesdb-{dump,restore,edit,ls,count,exists,wait,status}
+	qubesdb-{dump,restore,edit,ls,count,exists,wait,status,trace}

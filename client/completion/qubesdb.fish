@@ -12,6 +12,6 @@ function __qubesdb_complete
 end
 
 for name in cmd read write rm list multiread watch read-bool \
-    dump restore edit ls count exists wait status
+    dump restore edit ls count exists wait status trace
     complete -c qubesdb-$name -f -a '(__qubesdb_complete)'
 end

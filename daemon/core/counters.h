@@ -19,7 +19,7 @@ enum refusal_kind {
 	REFUSALS,
 };
 
-#define COUNTED_REQUESTS (QDB_CMD_STATUS + 1)
+#define COUNTED_REQUESTS (QDB_CMD_TRACE + 1)
 
 struct counters {
 	uint64_t requests[COUNTED_REQUESTS]; /* by type, those that are known */

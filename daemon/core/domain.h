@@ -25,12 +25,15 @@ struct session;
 TAILQ_HEAD(session_list, session);
 
 /*
- * What the daemon around it adds to the status: items of its own, and of a client, whose
- * section and session_owner() it is given. They may be NULL.
+ * What the daemon around it does, if that is not NULL. It adds to the status: items of
+ * its own, and of a client, whose section and session_owner() it is given. And it logs a
+ * request of that client, with the type and the size of the answer.
  */
 struct host {
 	void (*add_items)(struct status *st, void *context);
 	void (*add_client)(struct status *st, const char *section, const void *owner);
+	void (*trace)(const void *owner, const struct message *m, enum qdb_msg answer,
+		      size_t answer_len);
 	void *context;
 };
 
@@ -46,8 +49,8 @@ struct domain {
 	struct session_list active;   /* have output that the daemon has not seen */
 	struct counters counters;
 	struct host host;
-	bool is_tracing;
-	bool serving; /* false: requests wait for the first dump */
+	bool is_tracing; /* host.trace() gets the requests */
+	bool serving;    /* false: requests wait for the first dump */
 };
 
 /* `id` is a number that no other daemon has: the replica's. */

@@ -7,6 +7,7 @@
 #include "daemon/core/requests.h"
 
 #include <errno.h>
+#include <string.h>
 
 static bool echo(struct session *s, const struct message *m, enum qdb_msg type)
 {
@@ -83,6 +84,22 @@ static void on_status(struct session *s, const struct message *m)
 	answer_begin(s, m, QDB_RESP_STATUS);
 }
 
+static void on_trace(struct session *s, const struct message *m)
+{
+	const bool on = strcmp(m->path, "on") == 0;
+
+	if (!s->is_trusted || s->read_only) {
+		answer_result(s, m, -EACCES);
+		return;
+	}
+	if (!on && strcmp(m->path, "off") != 0) {
+		answer_result(s, m, -EINVAL);
+		return;
+	}
+	s->domain->is_tracing = on;
+	answer_result(s, m, 0);
+}
+
 static void on_write(struct session *s, const struct message *m)
 {
 	int r;
@@ -156,6 +173,28 @@ static void refuse_many(struct session *s, const struct message *m, int result,
 		echo(s, m, QDB_RESP_ERROR);
 }
 
+static void trace(struct session *s, const struct message *m)
+{
+	if (s->domain->host.trace)
+		s->domain->host.trace(s->owner, m, s->last_type, s->last_len);
+}
+
+/* Up to the one that is malformed, if any. */
+static void trace_entries(struct session *s)
+{
+	struct many_entry e;
+	struct many many;
+
+	many_begin(&many, s->many.bytes, s->many.used);
+	while (many_next(&many, &e) == MANY_ENTRY)
+		trace(s, &(struct message){
+				 .type = QDB_CMD_WRITE_MANY,
+				 .path = e.path,
+				 .path_len = e.path_len,
+				 .data_len = e.value_len,
+			 });
+}
+
 static void on_write_many(struct session *s, const struct message *m)
 {
 	struct many_entry e;
@@ -172,6 +211,8 @@ static void on_write_many(struct session *s, const struct message *m)
 		outq_rewind(&s->out, s->last_response);
 		refuse_many(s, m, r, &e);
 	}
+	if (s->domain->is_tracing && s->many.bytes)
+		trace_entries(s);
 	gather_end(&s->domain->gatherings, &s->many);
 }
 
@@ -180,7 +221,7 @@ static void (*const handlers[])(struct session *, const struct message *) = {
 	[QDB_CMD_MULTIREAD] = on_multiread, [QDB_CMD_LIST] = on_list,
 	[QDB_CMD_RM] = on_remove,           [QDB_CMD_WATCH] = on_watch,
 	[QDB_CMD_UNWATCH] = on_unwatch,     [QDB_CMD_WRITE_MANY] = on_write_many,
-	[QDB_CMD_STATUS] = on_status,
+	[QDB_CMD_STATUS] = on_status,       [QDB_CMD_TRACE] = on_trace,
 };
 
 static void refuse(struct session *s, const struct message *m)
@@ -203,6 +244,8 @@ static void refuse(struct session *s, const struct message *m)
 
 void request_serve(struct session *s, const struct message *m)
 {
+	const bool was_tracing = s->domain->is_tracing;
+
 	s->requests++;
 	if (m->fault != MESSAGE_UNKNOWN_TYPE)
 		s->domain->counters.requests[m->type]++;
@@ -210,4 +253,6 @@ void request_serve(struct session *s, const struct message *m)
 		handlers[m->type](s, m);
 	else
 		refuse(s, m);
+	if (was_tracing || s->domain->is_tracing)
+		trace(s, m);
 }

@@ -33,6 +33,7 @@ struct session {
 	TAILQ_ENTRY(session) active;
 	bool is_active;
 	bool read_only;
+	bool is_trusted;
 	bool answering;    /* `answer` is not complete */
 	bool stopped;      /* whole requests may wait in `in` */
 	bool turn_is_over; /* others are served first */
@@ -42,6 +43,8 @@ struct session {
 	const char *failure;
 	uint64_t requests;
 	uint64_t last_response; /* position of the newest response in `out` */
+	enum qdb_msg last_type; /* and what it is */
+	size_t last_len;
 	struct answer answer;
 	struct gathering many; /* a CMD_WRITE_MANY that has come in part */
 	struct outq out;

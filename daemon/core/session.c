@@ -55,6 +55,8 @@ bool session_respond(struct session *s, enum qdb_msg type, const char *path,
 {
 	pending_forget(&s->pending);
 	s->last_response = outq_position(&s->out);
+	s->last_type = type;
+	s->last_len = data_len;
 	if (outq_add(&s->out, type, path, path_len, data, data_len) < 0) {
 		fail(s, "no memory for an answer");
 		return false;
@@ -90,12 +92,18 @@ static void notify(struct watcher *watcher, const struct watch *watch, const cha
 	activate(s);
 }
 
+static bool is_about_daemon(const struct message_stream *in)
+{
+	return message_stream_begins_with(in, QDB_CMD_STATUS) ||
+	       message_stream_begins_with(in, QDB_CMD_TRACE);
+}
+
 /* Until the domain serves, clients can only be told why it does not. */
 static bool may_serve(const struct session *s)
 {
 	return s->domain->serving ||
 	       (s->answering && s->answer.type == QDB_RESP_STATUS) ||
-	       (!s->answering && message_stream_begins_with(&s->in, QDB_CMD_STATUS));
+	       (!s->answering && is_about_daemon(&s->in));
 }
 
 void session_run(struct session *s)
@@ -177,6 +185,11 @@ void session_free(struct session *s)
 	pending_forget(&s->pending);
 	outq_free(&s->out);
 	free(s);
+}
+
+void session_trust(struct session *s)
+{
+	s->is_trusted = true;
 }
 
 void *session_owner(const struct session *s)

@@ -23,6 +23,9 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 		void *owner);
 void session_free(struct session *s);
 
+/* The client may switch the trace. */
+void session_trust(struct session *s);
+
 void *session_owner(const struct session *s);
 
 /*

@@ -188,6 +188,7 @@ static void add_counters(struct status *st, const struct domain *d)
 		{QDB_CMD_UNWATCH, "unwatch"},
 		{QDB_CMD_WRITE_MANY, "write-many"},
 		{QDB_CMD_STATUS, "status"},
+		{QDB_CMD_TRACE, "trace"},
 	};
 	static const char *const refusals[REFUSALS] = {
 		[REFUSAL_ABSENT] = "absent",   [REFUSAL_REQUEST] = "unknown-request",

@@ -19,7 +19,7 @@ READ, WRITE, MULTIREAD, LIST, RM, WATCH, UNWATCH = range(7)
 OK, NOENT, ERROR, R_READ, R_MULTIREAD, R_LIST, R_WATCH = range(7, 14)
 HEADER = struct.Struct("=B64s3xI")
 COMMANDS = ["read", "write", "rm", "list", "multiread", "watch"]  # the deployed ones
-ADDED = ["dump", "restore", "edit", "ls", "count", "exists", "wait", "status"]
+ADDED = ["dump", "restore", "edit", "ls", "count", "exists", "wait", "status", "trace"]
 PATIENCE = 60  # seconds after which something that never happens is a failure
 NAME = "test"
 

@@ -47,7 +47,7 @@ class Program(Filled):
 
     def test_which_arguments_are_paths(self):
         for name in COMMANDS + ADDED:
-            if name not in ("restore", "status"):
+            if name not in ("restore", "status", "trace"):
                 self.check_words(f"qubesdb-{name} /i", "/ip")
                 self.check_words(f"qubesdb-cmd -c {name} /i", "/ip")
         for name in ("read", "rm", "multiread", "watch", "exists"):

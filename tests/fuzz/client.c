@@ -19,6 +19,9 @@ static bool is_refused(const struct fuzz_client *c, const struct wire_message *m
 	const bool many = m->type == QDB_CMD_WRITE_MANY;
 	const bool changes = m->type == QDB_CMD_WRITE || m->type == QDB_CMD_RM || many;
 
+	if (m->type == QDB_CMD_TRACE)
+		return c->read_only || !c->is_trusted || m->data_len > 0 ||
+		       (strcmp(m->path, "on") != 0 && strcmp(m->path, "off") != 0);
 	if (m->type > QDB_CMD_UNWATCH && m->type != QDB_CMD_STATUS && !many)
 		return true;
 	if (m->kind == WIRE_ILL_FORMED)
@@ -91,6 +94,7 @@ static bool is_done(const struct expected *e, unsigned type)
 	case QDB_CMD_RM:
 		return type == QDB_RESP_OK && e->kind != WIRE_NOTHING;
 	case QDB_CMD_UNWATCH:
+	case QDB_CMD_TRACE:
 		return type == QDB_RESP_OK;
 	}
 	return false;
@@ -259,6 +263,13 @@ bool client_open(struct fuzz_client *c, struct domain *d, bool read_only)
 	if (r < 0)
 		c->session = NULL;
 	return r == 0;
+}
+
+void client_trust(struct fuzz_client *c)
+{
+	if (c->session)
+		session_trust(c->session);
+	c->is_trusted = true;
 }
 
 void client_close(struct fuzz_client *c)

@@ -36,6 +36,7 @@ struct fuzz_client {
 	struct domain *domain;
 	struct session *session; /* NULL: not connected */
 	bool read_only;
+	bool is_trusted;
 	bool has_watched;
 	bool stalled;
 	bool torn; /* something was sent in part */
@@ -53,6 +54,9 @@ struct fuzz_client {
 
 /* Whether there was room for it. */
 bool client_open(struct fuzz_client *c, struct domain *d, bool read_only);
+
+/* From now on it may switch the trace. */
+void client_trust(struct fuzz_client *c);
 void client_close(struct fuzz_client *c);
 
 /* Puts bytes into the socket; false, and none of them, if it is full. */

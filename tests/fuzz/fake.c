@@ -118,7 +118,8 @@ static void on_request(void *context, const struct wire_message *m)
 	if (m->type == QDB_CMD_WRITE_MANY) {
 		fuzz_require(m->path_len == 0 && m->data_len <= QDB_MAX_MANY);
 	} else {
-		fuzz_require(m->type <= QDB_CMD_UNWATCH || m->type == QDB_CMD_STATUS);
+		fuzz_require(m->type <= QDB_CMD_UNWATCH || m->type == QDB_CMD_STATUS ||
+			     m->type == QDB_CMD_TRACE);
 		fuzz_require(m->data_len == 0 || m->type == QDB_CMD_WRITE);
 		fuzz_require(m->data_len <= QDB_MAX_DATA);
 	}

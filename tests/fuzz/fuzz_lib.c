@@ -156,6 +156,14 @@ static void do_write_many(char *path)
 	check_int(result);
 }
 
+static void do_trace(int on)
+{
+	int result;
+
+	FAKE_CALL(result = qdb_trace(handle, on));
+	check_int(result);
+}
+
 static void do_other(char *path, int (*function)(qdb_handle_t, const char *))
 {
 	int result;
@@ -205,6 +213,10 @@ static void step(void)
 	char path[QDB_MAX_PATH];
 
 	script_path(&fake.script, path);
+	if (op >= 0xfa) {
+		do_trace(op & 1);
+		return;
+	}
 	if (op >= 0xf4) {
 		do_status(path);
 		return;

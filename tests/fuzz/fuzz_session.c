@@ -204,6 +204,34 @@ static void reopen(struct fuzz_client *c)
 	if (how & 2)
 		squeeze_domain(&run.domain, 0);
 	client_open(c, &run.domain, how & 1);
+	if (how & 4)
+		client_trust(c);
+}
+
+/* ---- the daemon around it ---- */
+
+static void add_items(struct status *st, void *context)
+{
+	fuzz_require(context == &run);
+	status_add(st, "/daemon", "version", "%d", 1);
+}
+
+static void add_client(struct status *st, const char *section, const void *owner)
+{
+	const struct fuzz_client *c = owner;
+
+	status_add(st, section, "pid", "%d", (int)(c - run.clients));
+}
+
+/* The log must be able to show it. */
+static void trace(const void *owner, const struct message *m, enum qdb_msg answer,
+		  size_t answer_len)
+{
+	const struct fuzz_client *c = owner;
+
+	fuzz_require(c->session && session_owner(c->session) == owner);
+	fuzz_require(m->path_len < QDB_MAX_PATH && strlen(m->path) == m->path_len);
+	fuzz_require(answer_len <= QDB_MAX_DATA && message_name(answer)[0] != 'u');
 }
 
 static void serve(void)
@@ -266,8 +294,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client_bytes = 0;
 	domain_init(&run.domain,
 		    script_byte(&run.script) & 1 ? REPLICA_VM : REPLICA_ALONE, 1);
+	run.domain.host = (struct host){add_items, add_client, trace, &run};
 	for (unsigned i = 0; i < CLIENTS; i++)
 		client_open(&run.clients[i], &run.domain, i == CLIENTS - 1);
+	client_trust(&run.clients[0]);
 	while (!script_is_over(&run.script) && client_bytes < CLIENT_BUDGET) {
 		step();
 		settle(false);

@@ -90,15 +90,17 @@ static size_t choose_path(struct script *s, uint8_t field[QDB_MAX_PATH])
 	return len;
 }
 
-/* What a status has, more often than the paths of entries. */
-static void choose_section(struct script *s, uint8_t field[QDB_MAX_PATH])
+/* More often than the paths of entries, which mean nothing to these requests. */
+static void choose_word(struct script *s, uint8_t type, uint8_t field[QDB_MAX_PATH])
 {
 	static const char *const sections[] = {"", "/clients/", "/clients/1/", "/quota/"};
+	static const char *const switches[] = {"on", "off", "on", "o"};
 	const unsigned b = script_byte(s);
 
 	memset(field, 0, QDB_MAX_PATH);
 	if (b < 0xc0)
-		strcpy((char *)field, sections[b % 4]);
+		strcpy((char *)field,
+		       (type == QDB_CMD_STATUS ? sections : switches)[b % 4]);
 	else
 		choose_path(s, field);
 }
@@ -131,7 +133,7 @@ static size_t choose_data(struct script *s, uint8_t *data, uint32_t *claimed)
 static uint8_t choose_type(unsigned byte)
 {
 	static const uint8_t ours[] = {QDB_CMD_STATUS,
-				       QDB_CMD_STATUS,
+				       QDB_CMD_TRACE,
 				       QDB_CMD_STATUS,
 				       QDB_RESP_STATUS,
 				       14,
@@ -170,8 +172,8 @@ size_t script_message(struct script *s, uint8_t out[REQUEST_SIZE])
 	if (out[0] == QDB_CMD_WRITE_MANY) {
 		len = choose_entries(s, out, &claimed);
 	} else {
-		if (out[0] == QDB_CMD_STATUS)
-			choose_section(s, out + 1);
+		if (out[0] == QDB_CMD_STATUS || out[0] == QDB_CMD_TRACE)
+			choose_word(s, out[0], out + 1);
 		else
 			choose_path(s, out + 1);
 		len = choose_data(s, out + HEADER_SIZE, &claimed);

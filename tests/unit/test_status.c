@@ -266,6 +266,80 @@ START_TEST(a_turn_has_one_step_of_it)
 }
 END_TEST
 
+/* ---- the trace ---- */
+
+static char traced[1000];
+
+static void trace(const void *owner, const struct message *m, enum qdb_msg answer,
+		  size_t answer_len)
+{
+	const size_t n = strlen(traced);
+
+	ck_assert_ptr_null(owner);
+	snprintf(traced + n, sizeof(traced) - n, "%s %s %zu ", message_name(m->type),
+		 m->path, m->data_len);
+	snprintf(traced + strlen(traced), sizeof(traced) - strlen(traced), "%s %zu; ",
+		 message_name(answer), answer_len);
+}
+
+START_TEST(requests_are_traced_once_it_is_on)
+{
+	struct session *s = client(&dom0), *other = client(&dom0);
+
+	dom0.host.trace = trace;
+	traced[0] = '\0';
+	ck_assert_str_eq(ask(s, QDB_CMD_TRACE, "on", NULL), "ERROR on");
+	ck_assert_str_eq(item(s, "/errors/not-allowed"), "1");
+	session_trust(s);
+	ck_assert_str_eq(ask(s, QDB_CMD_TRACE, "maybe", NULL), "ERROR maybe");
+	ask(other, QDB_CMD_READ, "/a", NULL);
+	ck_assert_str_eq(traced, "");
+	ck_assert_str_eq(ask(s, QDB_CMD_TRACE, "on", NULL), "OK on");
+	ask(other, QDB_CMD_WRITE, "/a", "12345");
+	ask(other, QDB_CMD_READ, "/a", NULL);
+	ask(other, QDB_CMD_WRITE, "rel", "1");
+	ck_assert_str_eq(ask(s, QDB_CMD_TRACE, "off", NULL), "OK off");
+	ask(other, QDB_CMD_READ, "/a", NULL);
+	ck_assert_str_eq(traced, "TRACE on 0 OK 0; WRITE /a 5 OK 0; "
+				 "READ /a 0 RESP_READ 5; WRITE rel 1 ERROR 0; "
+				 "TRACE off 0 OK 0; ");
+	session_free(other);
+	session_free(s);
+}
+END_TEST
+
+START_TEST(each_of_many_entries_is_traced)
+{
+	static const char entries[] = "/a\0one\0/b\0";
+	struct session *s = client(&dom0);
+	uint8_t *space;
+
+	dom0.host.trace = trace;
+	dom0.is_tracing = true;
+	traced[0] = '\0';
+	session_space(s, &space);
+	session_received(s, message_encode(space, QDB_CMD_WRITE_MANY, "", 0, entries,
+					   sizeof(entries)));
+	session_run(s);
+	ck_assert_str_eq(take(s), "OK ");
+	ck_assert_str_eq(traced, "WRITE_MANY /a 3 OK 0; WRITE_MANY /b 0 OK 0; "
+				 "WRITE_MANY  11 OK 0; ");
+	session_free(s);
+}
+END_TEST
+
+START_TEST(a_read_only_client_does_not_switch_it)
+{
+	struct session *s;
+
+	ck_assert_int_eq(session_new(&s, &dom0, SESSION_READ_ONLY, NULL), 0);
+	session_trust(s);
+	ck_assert_str_eq(ask(s, QDB_CMD_TRACE, "on", NULL), "ERROR on");
+	ck_assert(!dom0.is_tracing);
+	session_free(s);
+}
+END_TEST
+
 static void fill(TCase *t)
 {
 	tcase_add_checked_fixture(t, ends_setup, ends_teardown);
@@ -277,6 +351,9 @@ static void fill(TCase *t)
 	tcase_add_test(t, what_is_wrong_gets_the_end_mark);
 	tcase_add_test(t, many_clients_are_told_in_bounded_pieces);
 	tcase_add_test(t, a_turn_has_one_step_of_it);
+	tcase_add_test(t, requests_are_traced_once_it_is_on);
+	tcase_add_test(t, each_of_many_entries_is_traced);
+	tcase_add_test(t, a_read_only_client_does_not_switch_it);
 }
 
 UNIT_MAIN("status", fill)

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/trace.h"
+
+#include <stdio.h>
+
+#include "daemon/log.h"
+
+#define ESCAPED_SIZE (4 * QDB_MAX_PATH)
+
+/* Paths that are refused may have anything in them, also what a terminal obeys. */
+static void escape(char *out, const char *path, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		const unsigned char c = (unsigned char)path[i];
+
+		if (c > 0x20 && c < 0x7f && c != '\\')
+			*out++ = (char)c;
+		else
+			out += snprintf(out, 5, "\\x%02x", c);
+	}
+	*out = '\0';
+}
+
+static const char *describe_size(char *text, size_t size, size_t len)
+{
+	text[0] = '\0';
+	if (len > 0)
+		snprintf(text, size, ", %zu bytes", len);
+	return text;
+}
+
+void trace_request(const struct ucred *peer, const struct message *m, enum qdb_msg answer,
+		   size_t answer_len)
+{
+	char path[ESCAPED_SIZE + 1], asked[32], given[32];
+
+	escape(path, m->path, m->path_len);
+	log_line(LOG_LEVEL_TRACE, "process %ld of user %lu: %s%s%s%s: %s%s",
+		 (long)peer->pid, (unsigned long)peer->uid, message_name(m->type),
+		 *path ? " " : "", path, describe_size(asked, sizeof(asked), m->data_len),
+		 message_name(answer), describe_size(given, sizeof(given), answer_len));
+}
