@@ -70,8 +70,7 @@ void async_disconnect(struct qdb_async *a)
 
 int async_connect(struct qdb_async *a)
 {
-	bool is_read_only;
-	int fd = connection_to(&a->endpoint, DEADLINE_NOW, &is_read_only);
+	int fd = connection_to(&a->endpoint, DEADLINE_NOW, &a->is_read_only);
 	int result = fd < 0 ? fd : poll_for(a, EPOLL_CTL_ADD, fd, EPOLLIN);
 
 	if (result < 0) {
@@ -286,7 +285,7 @@ static void take_answer(struct qdb_async *a, const struct message *m)
 {
 	int error = EPROTO;
 
-	if (has_sent(a) && !task_take(TAILQ_FIRST(&a->tasks), m, &error))
+	if (has_sent(a) && !task_take(TAILQ_FIRST(&a->tasks), m, a->is_read_only, &error))
 		return;
 	if (is_fatal(error, m))
 		give_up(a, error);

@@ -108,14 +108,15 @@ static bool take_listed(struct task *t, const struct message *m, int *error)
 	return *error != 0;
 }
 
-static int refusal(const struct task *t, const struct message *m)
+static int refusal(const struct task *t, const struct message *m, bool is_read_only)
 {
-	if (t->type == QDB_CMD_WRITE_MANY && write_many_refusal(m) == -ENOTSUP)
+	if (t->type == QDB_CMD_WRITE_MANY &&
+	    write_many_refusal(m, is_read_only) == -ENOTSUP)
 		return ENOTSUP;
 	return EPERM;
 }
 
-bool task_take(struct task *t, const struct message *m, int *error)
+bool task_take(struct task *t, const struct message *m, bool is_read_only, int *error)
 {
 	t->answered += MESSAGE_HEADER_SIZE + m->data_len;
 	*error = EPROTO;
@@ -132,7 +133,7 @@ bool task_take(struct task *t, const struct message *m, int *error)
 		*error = t->type == QDB_CMD_READ ? ENOENT : 0;
 		break;
 	case QDB_RESP_ERROR:
-		*error = refusal(t, m);
+		*error = refusal(t, m, is_read_only);
 		break;
 	default:
 		*error = 0;

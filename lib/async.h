@@ -54,7 +54,8 @@ struct qdb_async {
 	struct endpoint endpoint;
 	int epoll;
 	int timer;
-	int fd; /* -1: no connection */
+	int fd;            /* -1: no connection */
+	bool is_read_only; /* the latest */
 	bool wants_room;
 	bool is_processing;
 	bool is_closing;
@@ -82,10 +83,10 @@ struct task *task_new_plain(enum qdb_msg type, const char *path, const char *val
 void task_free(struct task *t);
 
 /*
- * Takes a message of the answer. Returns whether it was the last; *error is then what
- * the result says.
+ * Takes a message of the answer, on such a connection. Returns whether it was the last;
+ * *error is then what the result says.
  */
-bool task_take(struct task *t, const struct message *m, int *error);
+bool task_take(struct task *t, const struct message *m, bool is_read_only, int *error);
 
 /* Forgets the answer so far, so that the request can be sent again. */
 void task_restart(struct task *t);

@@ -188,7 +188,7 @@ int write_many_message(const struct qdb_entry *entries, unsigned count, uint8_t 
 		       size_t *size);
 
 /* What a RESP_ERROR to it means: REFUSED or -ENOTSUP. */
-int write_many_refusal(const struct message *m);
+int write_many_refusal(const struct message *m, bool is_read_only);
 
 /* watch.c */
 

@@ -89,7 +89,7 @@ static int collect_once(struct qdb_handle *h, struct entries *e, const struct re
 
 	while (result == 0) {
 		if (reply.message.type == QDB_RESP_ERROR)
-			return REFUSED;
+			return r->type == QDB_CMD_STATUS ? -ENOTSUP : REFUSED;
 		if (reply.message.path_len == 0)
 			return 0;
 		result = take_entry(e, r->path, &reply.message);
@@ -133,8 +133,6 @@ static int list(struct qdb_handle *h, struct entries *e, const struct request *r
 		return 0;
 	}
 	entries_free(e);
-	if (result == REFUSED && r->type == QDB_CMD_STATUS)
-		result = -ENOTSUP;
 	set_errno(result);
 	return result;
 }

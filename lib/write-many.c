@@ -73,9 +73,9 @@ int write_many_message(const struct qdb_entry *entries, unsigned count, uint8_t 
 	return *message != NULL ? 0 : -ENOMEM;
 }
 
-int write_many_refusal(const struct message *m)
+int write_many_refusal(const struct message *m, bool is_read_only)
 {
-	return m->path_len == 0 ? -ENOTSUP : REFUSED;
+	return m->path_len == 0 && !is_read_only ? -ENOTSUP : REFUSED;
 }
 
 static int write_many(struct qdb_handle *h, const uint8_t *message, size_t size)
@@ -89,7 +89,7 @@ static int write_many(struct qdb_handle *h, const uint8_t *message, size_t size)
 	int result = request(h, &r, &reply);
 
 	if (result == 0 && reply.message.type == QDB_RESP_ERROR)
-		return write_many_refusal(&reply.message);
+		return write_many_refusal(&reply.message, h->is_read_only);
 	return result;
 }
 

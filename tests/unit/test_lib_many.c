@@ -65,6 +65,23 @@ START_TEST(failures_are_told_apart)
 }
 END_TEST
 
+/* The daemon does know the request, but the handle is one for reading. */
+START_TEST(a_read_only_connection_is_refused)
+{
+	const struct qdb_entry one = {"/a/1", "one", 3};
+
+	fake_listener = fake_listen("qubesdb.vm-1.ro.sock");
+	qdb_close(fake_handle);
+	fake_handle = qdb_open("vm-1");
+	ck_assert_ptr_nonnull(fake_handle);
+	fake_accept();
+	fake_send(QDB_RESP_ERROR, "", NULL);
+	errno = EINTR;
+	ck_assert_int_eq(qdb_write_many(fake_handle, &one, 1), 0);
+	ck_assert_int_eq(errno, 0);
+}
+END_TEST
+
 static void fails(const struct qdb_entry *some, unsigned n, int error)
 {
 	errno = EINTR;
@@ -134,6 +151,7 @@ int main(void)
 	tcase_add_test(tcase, entries_are_one_request);
 	tcase_add_loop_test(tcase, failures_are_told_apart, 0,
 			    sizeof(failures) / sizeof(failures[0]));
+	tcase_add_test(tcase, a_read_only_connection_is_refused);
 	tcase_add_test(tcase, what_cannot_be_sent_is_not);
 	tcase_add_test(tcase, events_are_taken_while_sending);
 	return fake_run("lib many", (TCase *[]){tcase, NULL});

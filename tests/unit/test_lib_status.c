@@ -71,6 +71,15 @@ START_TEST(failures_are_told_apart)
 }
 END_TEST
 
+START_TEST(what_cannot_be_sent_is_not)
+{
+	errno = EINTR;
+	ck_assert_ptr_null(qdb_status(fake_handle, "rel", NULL));
+	ck_assert_int_eq(errno, 0);
+	fake_expect_nothing();
+}
+END_TEST
+
 START_TEST(its_answer_is_none_to_other_requests)
 {
 	fake_send(QDB_RESP_STATUS, "/a", "1");
@@ -91,6 +100,7 @@ int main(void)
 	tcase_add_test(tcase, none_may_be_there);
 	tcase_add_loop_test(tcase, failures_are_told_apart, 0,
 			    sizeof(failures) / sizeof(failures[0]));
+	tcase_add_test(tcase, what_cannot_be_sent_is_not);
 	tcase_add_test(tcase, its_answer_is_none_to_other_requests);
 	return fake_run("lib status", (TCase *[]){tcase, NULL});
 }
