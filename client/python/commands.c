@@ -1,23 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "client/python/core.h"
 
-/* What a function of the library takes and gives. */
-struct call {
-	const char *path;
-	const char *value;
-	char *text;
-	char **strings;
-	unsigned int *lengths;
-	unsigned int len; /* of what it takes or gives */
-};
-
-/* Calls it, with the path in the bytes object; false with an exception if it failed. */
-static bool carry_out(PyObject *self, PyObject *path, struct call *call,
-		      bool (*function)(qdb_handle_t, struct call *))
+bool carry_out(PyObject *self, struct call *call,
+	       bool (*function)(qdb_handle_t, struct call *))
 {
 	struct database *db = (struct database *)self;
 	PyThreadState *thread = database_enter(db);
@@ -26,7 +16,6 @@ static bool carry_out(PyObject *self, PyObject *path, struct call *call,
 
 	if (thread == NULL)
 		return false;
-	call->path = PyBytes_AsString(path);
 	do {
 		is_done = function(db->handle, call);
 	} while (!is_done && database_again(db, &is_again));
@@ -36,13 +25,17 @@ static bool carry_out(PyObject *self, PyObject *path, struct call *call,
 	return is_done;
 }
 
-/* The same, with the path in what the program gave. */
+/* The same, with a path that the program gave. */
 static bool run(PyObject *self, PyObject *path, struct call *call,
 		bool (*function)(qdb_handle_t, struct call *))
 {
 	PyObject *bytes = path_of(path, "path", PyExc_TypeError);
-	bool is_done = bytes != NULL && carry_out(self, bytes, call, function);
+	bool is_done = false;
 
+	if (bytes != NULL) {
+		call->path = PyBytes_AsString(bytes);
+		is_done = carry_out(self, call, function);
+	}
 	Py_XDECREF(bytes);
 	return is_done;
 }
@@ -109,14 +102,6 @@ PyObject *database_read(PyObject *self, PyObject *path)
 	return value;
 }
 
-/* What does not fit into the library's length must not look shorter than it is. */
-static unsigned int value_len(PyObject *value)
-{
-	Py_ssize_t len = PyBytes_Size(value);
-
-	return len < INT_MAX ? (unsigned int)len : INT_MAX;
-}
-
 PyObject *database_write(PyObject *self, PyObject *args)
 {
 	PyObject *path, *data;
@@ -128,9 +113,10 @@ PyObject *database_write(PyObject *self, PyObject *args)
 	path = path_of(path, "path", PyExc_ValueError);
 	data = path != NULL ? bytes_of(data, "data") : NULL;
 	if (data != NULL) {
+		call.path = PyBytes_AsString(path);
 		call.value = PyBytes_AsString(data);
-		call.len = value_len(data);
-		is_done = carry_out(self, path, &call, write_value);
+		call.len = length_of(data);
+		is_done = carry_out(self, &call, write_value);
 	}
 	Py_XDECREF(path);
 	Py_XDECREF(data);
@@ -170,4 +156,85 @@ PyObject *database_watch(PyObject *self, PyObject *path)
 PyObject *database_unwatch(PyObject *self, PyObject *path)
 {
 	return run_plain(self, path, remove_watch);
+}
+
+/* ---- the connection, and the daemon itself ---- */
+
+static bool set_timeout(qdb_handle_t handle, struct call *call)
+{
+	return qdb_set_timeout(handle, call->number);
+}
+
+static bool look_whether_read_only(qdb_handle_t handle, struct call *call)
+{
+	call->number = qdb_is_read_only(handle);
+	return true;
+}
+
+static bool ask_status(qdb_handle_t handle, struct call *call)
+{
+	call->strings = qdb_status(handle, call->path, &call->len);
+	return call->strings != NULL;
+}
+
+static bool switch_trace(qdb_handle_t handle, struct call *call)
+{
+	return qdb_trace(handle, call->number);
+}
+
+/* In milliseconds, at least one; -1 with an exception. */
+static int timeout_of(PyObject *seconds)
+{
+	double milliseconds;
+
+	if (seconds == Py_None)
+		return 0;
+	milliseconds = PyFloat_AsDouble(seconds) * 1000;
+	if (PyErr_Occurred())
+		return -1;
+	if (milliseconds > 0)
+		return milliseconds < INT_MAX ? (int)ceil(milliseconds) : INT_MAX;
+	PyErr_SetString(PyExc_ValueError, "a time-out must be above zero, or None");
+	return -1;
+}
+
+PyObject *database_set_timeout(PyObject *self, PyObject *seconds)
+{
+	struct call call = {.number = timeout_of(seconds)};
+
+	if (call.number < 0 || !carry_out(self, &call, set_timeout))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+PyObject *database_is_read_only(PyObject *self, PyObject *unused)
+{
+	struct call call = {0};
+
+	(void)unused;
+	if (!carry_out(self, &call, look_whether_read_only))
+		return NULL;
+	return PyBool_FromLong(call.number);
+}
+
+PyObject *database_status(PyObject *self, PyObject *args)
+{
+	PyObject *prefix = NULL;
+	struct call call = {.path = ""};
+	bool is_done;
+
+	if (!PyArg_ParseTuple(args, "|O:status", &prefix))
+		return NULL;
+	is_done = prefix != NULL ? run(self, prefix, &call, ask_status)
+				 : carry_out(self, &call, ask_status);
+	return is_done ? texts_from(call.strings, call.len) : NULL;
+}
+
+PyObject *database_trace(PyObject *self, PyObject *on)
+{
+	struct call call = {.number = PyObject_IsTrue(on)};
+
+	if (call.number < 0 || !carry_out(self, &call, switch_trace))
+		return NULL;
+	Py_RETURN_NONE;
 }

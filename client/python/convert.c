@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,13 @@ PyObject *path_of(PyObject *path, const char *what, PyObject *nul_error)
 		return bytes;
 	Py_DECREF(bytes);
 	return PyErr_Format(nul_error, "%s must not contain a NUL", what);
+}
+
+unsigned int length_of(PyObject *bytes)
+{
+	Py_ssize_t len = PyBytes_Size(bytes);
+
+	return len < INT_MAX ? (unsigned int)len : INT_MAX;
 }
 
 static PyObject *decode(const char *path)
@@ -61,6 +69,30 @@ PyObject *list_from(char **paths, unsigned int len)
 	}
 	free_strings(paths, len);
 	return list;
+}
+
+static int add_text(PyObject *dict, const char *name, const char *text)
+{
+	PyObject *key = decode(name), *value = decode(text);
+	int result = -1;
+
+	if (key != NULL && value != NULL)
+		result = PyDict_SetItem(dict, key, value);
+	Py_XDECREF(key);
+	Py_XDECREF(value);
+	return result;
+}
+
+PyObject *texts_from(char **strings, unsigned int len)
+{
+	PyObject *dict = PyDict_New();
+
+	for (unsigned int i = 0; dict != NULL && i < len; i++) {
+		if (add_text(dict, strings[2 * i], strings[2 * i + 1]) < 0)
+			Py_CLEAR(dict);
+	}
+	free_strings(strings, 2 * len);
+	return dict;
 }
 
 static int add_entry(PyObject *dict, const char *path, const char *value,

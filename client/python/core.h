@@ -7,6 +7,7 @@
  *   database.c   the object: its handle, who may use it now, opening and closing
  *   convert.c    arguments and results
  *   commands.c   the methods that send a request and take its answer
+ *   many.c       the one that sends many entries
  *   watches.c    events
  *
  * It keeps to Python's limited API, so that one build serves every later Python.
@@ -86,12 +87,32 @@ PyObject *bytes_of(PyObject *text, const char *what);
 /* The same for a path, or a name; a NUL in it raises `nul_error`. */
 PyObject *path_of(PyObject *path, const char *what, PyObject *nul_error);
 
+/* How long it is, or INT_MAX if that does not fit: it must not look shorter. */
+unsigned int length_of(PyObject *bytes);
+
 /* These take what the library gave, and free it. */
 PyObject *text_from(char *path);
 PyObject *list_from(char **paths, unsigned int len);
+PyObject *texts_from(char **strings, unsigned int len); /* a dict of str to str */
 PyObject *dict_from(char **strings, unsigned int *lengths, unsigned int len);
 
 /* commands.c */
+
+/* What a function of the library takes and gives. */
+struct call {
+	const char *path;
+	const char *value;
+	const struct qdb_entry *entries;
+	char *text;
+	char **strings;
+	unsigned int *lengths;
+	unsigned int len; /* of what it takes or gives */
+	int number;
+};
+
+/* Calls `function`; false with an exception if it failed. */
+bool carry_out(PyObject *self, struct call *call,
+	       bool (*function)(qdb_handle_t, struct call *));
 
 PyObject *database_read(PyObject *self, PyObject *path);
 PyObject *database_write(PyObject *self, PyObject *args);
@@ -100,6 +121,14 @@ PyObject *database_multiread(PyObject *self, PyObject *path);
 PyObject *database_rm(PyObject *self, PyObject *path);
 PyObject *database_watch(PyObject *self, PyObject *path);
 PyObject *database_unwatch(PyObject *self, PyObject *path);
+PyObject *database_set_timeout(PyObject *self, PyObject *seconds);
+PyObject *database_is_read_only(PyObject *self, PyObject *unused);
+PyObject *database_status(PyObject *self, PyObject *args);
+PyObject *database_trace(PyObject *self, PyObject *on);
+
+/* many.c */
+
+PyObject *database_write_many(PyObject *self, PyObject *entries);
 
 /* watches.c */
 

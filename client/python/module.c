@@ -54,6 +54,12 @@ PyDoc_STRVAR(read_doc, "read($self, path, /)\n--\n\n"
 		       "Return the value at path as bytes, or None if there is none.");
 PyDoc_STRVAR(write_doc, "write($self, path, data, /)\n--\n\n"
 			"Set the entry path to data.");
+PyDoc_STRVAR(write_many_doc,
+	     "write_many($self, entries, /)\n--\n\n"
+	     "Set all these entries, or none: a mapping, or pairs, of path and data.\n\n"
+	     "It is one request. Nobody who reads or watches the same daemon sees some\n"
+	     "without the others. Deployed daemons do not know it: Error(95, ...).\n"
+	     "More than 262144 bytes: Error(7, ...).");
 PyDoc_STRVAR(list_doc,
 	     "list($self, path, /)\n--\n\n"
 	     "Return the paths that begin with path, in ascending order.\n\n"
@@ -85,6 +91,23 @@ PyDoc_STRVAR(watch_fd_doc,
 PyDoc_STRVAR(watches_pending_doc,
 	     "watches_pending($self, /)\n--\n\n"
 	     "Return how many events read_watch() can give without watch_fd().");
+PyDoc_STRVAR(
+	set_timeout_doc,
+	"set_timeout($self, seconds, /)\n--\n\n"
+	"Let calls fail with Error(110, ...) that the daemon has not answered after\n"
+	"so long; None, as at first: they wait. Does not concern read_watch().");
+PyDoc_STRVAR(is_read_only_doc,
+	     "is_read_only($self, /)\n--\n\n"
+	     "Return whether the latest connection is one for reading only.");
+PyDoc_STRVAR(status_doc,
+	     "status($self, prefix='', /)\n--\n\n"
+	     "Return what the daemon tells of itself as a dict of str to str, as far as\n"
+	     "the names begin with prefix. qubesdb-daemon(8) lists them; there may be\n"
+	     "more one day. Deployed daemons do not know it: Error(95, ...).");
+PyDoc_STRVAR(trace_doc,
+	     "trace($self, on, /)\n--\n\n"
+	     "Let the daemon log each request of any client, without values, or stop.\n\n"
+	     "Only root and the daemon's own user may.");
 PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\n"
 			"End the connection.");
 PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\n"
@@ -95,6 +118,7 @@ PyDoc_STRVAR(exit_doc, "__exit__($self, /, *exc_info)\n--\n\n"
 static PyMethodDef methods[] = {
 	{"read", database_read, METH_O, read_doc},
 	{"write", database_write, METH_VARARGS, write_doc},
+	{"write_many", database_write_many, METH_O, write_many_doc},
 	{"list", database_list, METH_O, list_doc},
 	{"multiread", database_multiread, METH_O, multiread_doc},
 	{"rm", database_rm, METH_O, rm_doc},
@@ -103,6 +127,10 @@ static PyMethodDef methods[] = {
 	{"read_watch", database_read_watch, METH_NOARGS, read_watch_doc},
 	{"watch_fd", database_watch_fd, METH_NOARGS, watch_fd_doc},
 	{"watches_pending", database_watches_pending, METH_NOARGS, watches_pending_doc},
+	{"set_timeout", database_set_timeout, METH_O, set_timeout_doc},
+	{"is_read_only", database_is_read_only, METH_NOARGS, is_read_only_doc},
+	{"status", database_status, METH_VARARGS, status_doc},
+	{"trace", database_trace, METH_O, trace_doc},
 	{"close", database_close, METH_NOARGS, close_doc},
 	{"__enter__", database_open_context, METH_NOARGS, enter_doc},
 	{"__exit__", database_close_context, METH_VARARGS, exit_doc},

@@ -89,7 +89,7 @@ class Server:
 
     class Client(Stream):
         def judge(self, message):
-            if message.type > 6:
+            if 6 < message.type < 64:
                 raise AssertionError(f"not a request: {message}")
 
         def is_answer(self, message):
@@ -234,6 +234,8 @@ def path_methods(db):
 
 
 def calls(db):
-    """Each method as a call that would do something."""
+    """Each method as a call that would do something; the last four without the daemon."""
     return [lambda m=m: m("/a") for m in path_methods(db)] + [
-        lambda: db.write("/a", "1"), db.read_watch, db.watch_fd, db.watches_pending, db.close]
+        lambda: db.write("/a", "1"), lambda: db.write_many({"/a": "1"}), lambda: db.trace(True),
+        db.status, db.read_watch, db.watch_fd, db.watches_pending, lambda: db.set_timeout(1),
+        db.is_read_only, db.close]

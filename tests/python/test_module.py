@@ -132,7 +132,7 @@ class Errors(Case):
         db, daemon = self.served()
         daemon.kill()
         for _ in range(2):
-            for call in calls(db)[:-2]:
+            for call in calls(db)[:-4]:
                 self.assert_gone(call)
         db.close()
 

@@ -163,7 +163,7 @@ class Replaced(Case):
     def test_commands_go_on(self):
         db, daemon = self.served()
         db.watch("/a")
-        for call in calls(db)[:-4]:
+        for call in calls(db)[:-6]:
             self.wait_once(db)
             daemon = self.restart(daemon)
             call()
@@ -204,7 +204,7 @@ class Replaced(Case):
     def test_who_polls_is_told(self):
         db, daemon = self.served()
         db.watch("/a")
-        for call in calls(db)[:-4]:
+        for call in calls(db)[:-6]:
             db.watch_fd()
             daemon = self.restart(daemon)
             self.assert_gone(call)
