@@ -9,13 +9,14 @@
 #define ADDED(min, max, kinds) true, min, max, kinds
 
 const struct command commands[] = {
-	{"read", command_read, "e", DEPLOYED("P"),
-	 "[-fqrwx] [-d DOMAIN] [-e DEFAULT | --default=DEFAULT] PATH..."},
+	{"read", command_read, "eJ", DEPLOYED("P"),
+	 "[-fqrwx] [-d DOMAIN] [-e DEFAULT | --default=DEFAULT] [--json] PATH..."},
 	{"write", command_write, "", DEPLOYED("PV"),
 	 "[-q] [-d DOMAIN] PATH VALUE [PATH VALUE]..."},
 	{"rm", command_rm, "", DEPLOYED("P"), "[-q] [-d DOMAIN] PATH..."},
 	{"list", command_list, "J", DEPLOYED("P"), "[-fq] [-d DOMAIN] [--json] PATH"},
-	{"multiread", command_multiread, "", DEPLOYED("P"), "[-fqr] [-d DOMAIN] PATH..."},
+	{"multiread", command_multiread, "J", DEPLOYED("P"),
+	 "[-fqr] [-d DOMAIN] [--json] PATH..."},
 	{"watch", command_watch, "nJSV", DEPLOYED("P"),
 	 "[-qr] [-d DOMAIN] [-n NUMBER] [--json] [--timestamps] [--values] PATH..."},
 	{"dump", command_dump, "J", ADDED(0, 1, "P"),

@@ -4,11 +4,13 @@
  * daemon said that there is none.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/commands.h"
 #include "client/failure.h"
+#include "client/json.h"
 #include "client/output.h"
 #include "client/waiting.h"
 
@@ -31,6 +33,18 @@ static char *get_value(qdb_handle_t h, const struct options *o, char *path,
 	return strdup(o->default_value);
 }
 
+/* A line each, so that it goes out as soon as it is known. */
+static bool print_value(const struct options *o, const char *path, const char *value,
+			unsigned int len)
+{
+	if (!o->json)
+		return output_value(o, o->full ? path : NULL, value, len);
+	if (o->full)
+		printf("{\"%s\": ", path);
+	json_print_value(stdout, value, len);
+	return output_line(o, o->full ? "}" : "");
+}
+
 static enum outcome show_value(qdb_handle_t h, const struct options *o, char *path)
 {
 	unsigned int len = 0;
@@ -42,7 +56,7 @@ static enum outcome show_value(qdb_handle_t h, const struct options *o, char *pa
 		failure_report(o, o->wait ? ATTEMPT_WAIT : ATTEMPT_READ, path, NULL);
 		return absent ? OUTCOME_ABSENT : OUTCOME_FAILED;
 	}
-	shown = output_value(o, o->full ? path : NULL, value, len);
+	shown = print_value(o, path, value, len);
 	free(value);
 	return shown ? OUTCOME_DONE : OUTCOME_NO_OUTPUT;
 }

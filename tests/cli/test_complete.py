@@ -87,7 +87,7 @@ class Program(Filled):
 
     def test_options(self):
         self.check_words("qubesdb-cmd -", "-c -d -h -q --help")
-        self.check_words("qubesdb-read -", "-d -e -f -h -q -r -w -x --default --help")
+        self.check_words("qubesdb-read -", "-d -e -f -h -q -r -w -x --default --help --json")
         self.check_words("qubesdb-cmd -c watch -", "-d -h -n -q -r --help --json --timestamps "
                          "--values")
         self.check_words("qubesdb-restore --", "--exact --help --json")

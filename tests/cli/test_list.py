@@ -53,6 +53,13 @@ class Multiread(Filled):
     def test_raw(self):
         self.check("multiread", "-r", "/ab", out=b" = \n\xff\n")
 
+    def test_json(self):
+        self.check("multiread", "--json", "/a/", out=b'{\n  "b": "1",\n  "c/d": ""\n}\n')
+        self.check("multiread", "-f", "--json", "/ab", "/z",
+                   out=b'{\n  "/ab": {"hex": "0aff"}\n}\n{\n  "/z": "9"\n}\n')
+        self.check("multiread", "--json", "/none", out=b"{\n}\n")
+        self.check("multiread", "--json", "/b d", status=1, err=None)
+
     def test_several(self):
         self.check("multiread", "/z", "/none", "/a/b", out=b" = 9\n = 1\n")
 

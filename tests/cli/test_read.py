@@ -32,6 +32,20 @@ class Read(CommandTest):
         self.daemon.put(b"/c", b"")
         self.check("read", "-f", "/a/b", "/c", out=b"/a/b = 1\n/c = \n")
 
+    def test_json(self):
+        self.daemon.put(b"/a/b", b"a\"\n")
+        self.daemon.put(b"/c", b"\xff")
+        self.check("read", "--json", "/a/b", "/c", out=b'"a\\"\\n"\n{"hex": "ff"}\n')
+        self.check("read", "--json", "-f", "/c", "/none", "/a/b", status=2,
+                   out=b'{"/c": {"hex": "ff"}}\n{"/a/b": "a\\"\\n"}\n',
+                   err=b"Failed to read /none\n")
+        self.check("read", "--json", "-e", "d", "/none", out=b'"d"\n')
+        with open("/dev/full", "wb") as full:
+            process = self.start("read", "--json", "-x", "/c", stdout=full)
+            self.assertEqual((process.communicate()[0], process.returncode), (None, 1))
+        self.check("read", "-x", "--json", "/c", out=b'{"hex": "ff"}\n')
+        self.check("read", "-q", "/c", status=2)
+
     def test_absent_is_2(self):
         self.daemon.put(b"/a", b"1")
         self.check("read", "/none", status=2, err=b"Failed to read /none\n")
