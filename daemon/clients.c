@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -75,7 +76,8 @@ static bool await(struct client *client, struct event *event)
 {
 	if (event_add(event, NULL) == 0)
 		return true;
-	log_warning("a client is disconnected: %s", strerror(errno));
+	log_warning("process %ld of user %lu is disconnected: %s", (long)client->peer.pid,
+		    (unsigned long)client->peer.uid, strerror(errno));
 	client->dead = true;
 	touch(client);
 	return false;
@@ -138,6 +140,21 @@ static void log_refusal(const struct client *client)
 		    q->limit, q->unit);
 }
 
+static void log_failure(const struct client *client, const char *why)
+{
+	const struct quota_description *q;
+	char over[64] = "";
+	enum quota quota;
+
+	if (session_exceeded(client->session, &quota)) {
+		q = &quota_descriptions[quota];
+		snprintf(over, sizeof(over), ", over the quota %s, %zu %s", q->name,
+			 q->limit, q->unit);
+	}
+	log_warning("process %ld of user %lu is disconnected: %s%s",
+		    (long)client->peer.pid, (unsigned long)client->peer.uid, why, over);
+}
+
 static void settle(struct client *client)
 {
 	const char *failure;
@@ -149,7 +166,7 @@ static void settle(struct client *client)
 		log_refusal(client);
 	failure = session_failure(client->session);
 	if (failure)
-		log_warning("a client is disconnected: %s", failure);
+		log_failure(client, failure);
 	if (failure || client->dead ||
 	    (client->at_end && session_is_idle(client->session))) {
 		close_client(client);
@@ -310,6 +327,8 @@ static void add_client(struct listener *l, int fd)
 		turn_away(l, fd, r);
 		return;
 	}
+	if (client->user)
+		session_share_output(client->session, &client->user->output);
 	l->is_refusing = false;
 	client->fd = fd;
 	client->since = time(NULL);

@@ -48,12 +48,16 @@ static void add_state(struct status *st, const struct state *s)
 static void add_users(struct status *st, const struct clients *c)
 {
 	const struct user *user;
-	size_t most = 0;
+	size_t connections = 0, output = 0;
 
-	LIST_FOREACH (user, &c->users, all)
-		if (user->connections.used > most)
-			most = user->connections.used;
-	status_add(st, "/quota/user-connections", "used", "%zu", most);
+	LIST_FOREACH (user, &c->users, all) {
+		if (user->connections.used > connections)
+			connections = user->connections.used;
+		if (user->output.used > output)
+			output = user->output.used;
+	}
+	status_add(st, "/quota/user-connections", "used", "%zu", connections);
+	status_add(st, "/quota/user-output", "used", "%zu", output);
 }
 
 static void add_items(struct status *st, void *context)

@@ -17,6 +17,7 @@ static struct user *find(struct user_list *users, uid_t uid)
 		return NULL;
 	user->uid = uid;
 	account_init(&user->connections, QUOTA_USER_CONNECTIONS);
+	account_init(&user->output, QUOTA_USER_OUTPUT);
 	LIST_INSERT_HEAD(users, user, all);
 	return user;
 }

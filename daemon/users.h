@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How many connections each local user has, so that one of them cannot take all places.
- * Root and the user of the daemon itself, who could end it anyway, are not counted.
+ * How many connections each local user has, and how much these leave unread, so that one
+ * of them cannot take all places, nor all memory by way of many connections. Root and the
+ * user of the daemon itself, who could end it anyway, are not counted.
  */
 #ifndef QDB_USERS_H
 #define QDB_USERS_H
@@ -15,6 +16,7 @@
 struct user {
 	uid_t uid;
 	struct account connections;
+	struct account output; /* for session_share_output() */
 	LIST_ENTRY(user) all;
 };
 

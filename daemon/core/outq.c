@@ -14,21 +14,59 @@ void outq_init(struct outq *q, enum quota quota)
 	q->limit = quota_descriptions[quota].limit;
 }
 
-void outq_free(struct outq *q)
+size_t outq_used(const struct outq *q)
+{
+	return q->end - q->start;
+}
+
+void outq_share(struct outq *q, size_t unshared, struct account *shared)
+{
+	q->shared = shared;
+	q->unshared = unshared;
+}
+
+/* What the account is charged for so many bytes in the queue. */
+static size_t charge_for(const struct outq *q, size_t used)
+{
+	return q->shared && used > q->unshared ? used - q->unshared : 0;
+}
+
+static int charge(struct outq *q, size_t len)
+{
+	const size_t used = outq_used(q);
+	const size_t more = charge_for(q, used + len) - charge_for(q, used);
+
+	return more > 0 ? account_charge(q->shared, more) : 0;
+}
+
+/* That so many bytes have gone. */
+static void release(struct outq *q, size_t len)
+{
+	const size_t used = outq_used(q);
+	const size_t less = charge_for(q, used + len) - charge_for(q, used);
+
+	if (less > 0)
+		account_release(q->shared, less);
+}
+
+static void free_buffer(struct outq *q)
 {
 	free(q->buf);
 	q->buf = NULL;
 	q->size = q->start = q->end = 0;
 }
 
+void outq_free(struct outq *q)
+{
+	const size_t len = outq_used(q);
+
+	free_buffer(q);
+	release(q, len);
+}
+
 void outq_clear(struct outq *q)
 {
 	outq_consume(q, outq_used(q));
-}
-
-size_t outq_used(const struct outq *q)
-{
-	return q->end - q->start;
 }
 
 static int make_room(struct outq *q, size_t len)
@@ -64,6 +102,8 @@ int outq_add(struct outq *q, enum qdb_msg type, const char *path, size_t path_le
 {
 	int r = make_room(q, MESSAGE_HEADER_SIZE + data_len);
 
+	if (r == 0)
+		r = charge(q, MESSAGE_HEADER_SIZE + data_len);
 	if (r < 0)
 		return r;
 	q->end += message_encode(q->buf + q->end, type, path, path_len, data, data_len);
@@ -77,7 +117,10 @@ uint64_t outq_position(const struct outq *q)
 
 void outq_rewind(struct outq *q, uint64_t position)
 {
-	q->end = q->start + (size_t)(position - q->sent);
+	const size_t len = (size_t)(outq_position(q) - position);
+
+	q->end -= len;
+	release(q, len);
 }
 
 /* The size of the message at `front`, together with one that must not be parted from it.
@@ -128,9 +171,10 @@ void outq_consume(struct outq *q, size_t len)
 	q->torn = len < outq_used(q) ? torn_rest(q, len) : 0;
 	q->start += len;
 	q->sent += len;
+	release(q, len);
 	if (q->start < q->end)
 		return;
 	q->start = q->end = 0;
 	if (q->size > KEPT_SIZE)
-		outq_free(q);
+		free_buffer(q);
 }

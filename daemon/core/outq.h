@@ -19,13 +19,21 @@ struct outq {
 	size_t start; /* buf[start..end) waits to be sent */
 	size_t end;
 	size_t limit;
-	size_t torn;   /* rest of a message of which the front is gone already */
-	uint64_t sent; /* bytes that have ever been consumed */
+	size_t torn;            /* rest of a message of which the front is gone already */
+	uint64_t sent;          /* bytes that have ever been consumed */
+	struct account *shared; /* or NULL: see outq_share() */
+	size_t unshared;
 };
 
 /* An empty queue that holds at most the bytes that `quota` allows. */
 void outq_init(struct outq *q, enum quota quota);
 void outq_free(struct outq *q);
+
+/*
+ * What an empty queue will hold beyond `unshared` bytes is charged to an account that it
+ * has together with others.
+ */
+void outq_share(struct outq *q, size_t unshared, struct account *shared);
 
 /* Drops what has not been sent. */
 void outq_clear(struct outq *q);

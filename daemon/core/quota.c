@@ -26,6 +26,7 @@ struct quota_description quota_descriptions[QUOTAS] = {
 	[QUOTA_WATCHES]          = {"watches",          65536,     "",      "watches of all clients", 1},
 	[QUOTA_CLIENT_WATCHES]   = {"client-watches",   12288,     "",      "watches of one client", 1},
 	[QUOTA_OUTPUT]           = {"output",           2 * MIB,   "bytes", "answers and events that one client has not read", 256 * KIB},
+	[QUOTA_USER_OUTPUT]      = {"user-output",      32 * MIB,  "bytes", "the same of all clients of one user, but for 160 KiB of each", 256 * KIB},
 	[QUOTA_REQUESTS]         = {"requests",         64,        "",      "requests of one client served before others have their turn", 1},
 	[QUOTA_MANY]             = {"many",             4096,      "",      "entries that one request may write", 1},
 	[QUOTA_GATHERED]         = {"gathered",         16 * MIB,  "bytes", "such requests that have come in part, of all clients", 256 * KIB},

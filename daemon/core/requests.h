@@ -41,6 +41,7 @@ struct session {
 	bool was_refused; /* for a quota */
 	bool told_so;
 	const char *failure;
+	enum quota exceeded; /* which made it fail; QUOTAS: none */
 	uint64_t requests;
 	uint64_t last_response; /* position of the newest response in `out` */
 	enum qdb_msg last_type; /* and what it is */

@@ -6,8 +6,8 @@
  *
  * Events may come between any two messages. Only they can grow the output past that mark:
  * those that say the same again are merged while the client does not read (pending.c),
- * and past the quota the client is given up; it must reconnect and look at everything
- * again.
+ * and past its quota, or its user's, the client is given up; it must reconnect and look
+ * at everything again.
  */
 #include "daemon/core/session.h"
 
@@ -18,6 +18,9 @@
 #include "daemon/core/requests.h"
 
 #define SEND_SIZE (32u * 1024u)
+
+/* More than answers alone ever fill: OUTPUT_PIECE, and one step beyond that. */
+#define OUTPUT_UNSHARED (OUTPUT_PIECE + 32u * 1024u)
 
 static void activate(struct session *s)
 {
@@ -65,13 +68,27 @@ bool session_respond(struct session *s, enum qdb_msg type, const char *path,
 	return true;
 }
 
+/* Past one of its two quotas, which is remembered for the log. */
+static int queue_event(struct session *s, const char *path, size_t len)
+{
+	const size_t room = s->out.limit - outq_used(&s->out);
+	int r = outq_add(&s->out, QDB_RESP_WATCH, path, len, NULL, 0);
+
+	if (r == -EDQUOT)
+		s->exceeded =
+			room < MESSAGE_HEADER_SIZE ? QUOTA_OUTPUT : QUOTA_USER_OUTPUT;
+	if (r == -EDQUOT && s->exceeded == QUOTA_OUTPUT)
+		quota_refuse(QUOTA_OUTPUT);
+	return r;
+}
+
 static int queue_events(struct session *s, const struct watch *watch, const char *path,
 			size_t len)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < watch->count; i++)
-		r = outq_add(&s->out, QDB_RESP_WATCH, path, len, NULL, 0);
+		r = queue_event(s, path, len);
 	return r;
 }
 
@@ -80,6 +97,7 @@ static void notify(struct watcher *watcher, const struct watch *watch, const cha
 {
 	struct session *s = (struct session *)(void *)watcher;
 	const size_t watch_len = watch->at->node.path_len;
+	int r;
 
 	if (s->failure)
 		return;
@@ -87,8 +105,10 @@ static void notify(struct watcher *watcher, const struct watch *watch, const cha
 	    !pending_add(&s->pending, path, len, watch_len, outq_position(&s->out)))
 		return;
 	s->domain->counters.events += watch->count;
-	if (queue_events(s, watch, path, len) < 0)
-		fail(s, "too many events that were not read");
+	r = queue_events(s, watch, path, len);
+	if (r < 0)
+		fail(s, r == -EDQUOT ? "too many events that were not read"
+				     : "no memory for an event");
 	activate(s);
 }
 
@@ -168,6 +188,7 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 	TAILQ_INSERT_TAIL(&d->sessions, s, all);
 	s->owner = owner;
 	s->read_only = access == SESSION_READ_ONLY;
+	s->exceeded = QUOTAS;
 	outq_init(&s->out, QUOTA_OUTPUT);
 	pending_init(&s->pending);
 	message_stream_init(&s->in, MESSAGE_FROM_CLIENT);
@@ -190,6 +211,11 @@ void session_free(struct session *s)
 void session_trust(struct session *s)
 {
 	s->is_trusted = true;
+}
+
+void session_share_output(struct session *s, struct account *shared)
+{
+	outq_share(&s->out, OUTPUT_UNSHARED, shared);
 }
 
 void *session_owner(const struct session *s)
@@ -235,6 +261,12 @@ bool session_was_refused(struct session *s)
 
 	s->told_so |= now;
 	return now;
+}
+
+bool session_exceeded(const struct session *s, enum quota *quota)
+{
+	*quota = s->exceeded;
+	return s->exceeded < QUOTAS;
 }
 
 const char *session_failure(const struct session *s)

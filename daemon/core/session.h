@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/core/quota.h"
+
 struct domain;
 struct session;
 
@@ -25,6 +27,13 @@ void session_free(struct session *s);
 
 /* The client may switch the trace. */
 void session_trust(struct session *s);
+
+/*
+ * For a session that has done nothing yet: output that waits is charged to this account,
+ * too, which has to outlive it, but for as much as answers may take, so that only those
+ * who let events pile up can be given up for what others have not read.
+ */
+void session_share_output(struct session *s, struct account *shared);
 
 void *session_owner(const struct session *s);
 
@@ -58,8 +67,9 @@ void session_stalled(struct session *s);
 /* Whether a request was refused for a quota; true once only, for the log. */
 bool session_was_refused(struct session *s);
 
-/* Why the session must be closed, or NULL. */
+/* Why the session must be closed, or NULL; and whether for a quota. */
 const char *session_failure(const struct session *s);
+bool session_exceeded(const struct session *s, enum quota *quota);
 
 /* Takes a session off the domain's list of those with new output; NULL at the end. */
 struct session *session_next_active(struct domain *d);

@@ -37,6 +37,7 @@ struct fuzz_client {
 	struct session *session; /* NULL: not connected */
 	bool read_only;
 	bool is_trusted;
+	bool is_shared; /* its output is charged to the run's user */
 	bool has_watched;
 	bool stalled;
 	bool torn; /* something was sent in part */

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "daemon/core/requests.h"
 #include "tests/fuzz/core.h"
 
 #define CLIENTS 4
@@ -16,6 +17,7 @@ struct session_run {
 	struct script script;
 	struct domain domain;
 	struct fuzz_client clients[CLIENTS];
+	struct account user; /* of the second and the third */
 	unsigned requests;
 };
 
@@ -35,6 +37,30 @@ static size_t connected(void)
 	return n;
 }
 
+static void check_user(void)
+{
+	const size_t unshared = (128u + 32u) * 1024u;
+	size_t used = 0, n;
+
+	for (int i = 0; i < CLIENTS; i++) {
+		if (!run.clients[i].is_shared || !run.clients[i].session)
+			continue;
+		n = outq_used(&run.clients[i].session->out);
+		used += n > unshared ? n - unshared : 0;
+	}
+	fuzz_require(run.user.used == used && used <= run.user.limit);
+}
+
+static void open_client(struct fuzz_client *c, bool read_only)
+{
+	const ptrdiff_t i = c - run.clients;
+
+	if (!client_open(c, &run.domain, read_only) || (i != 1 && i != 2))
+		return;
+	session_share_output(c->session, &run.user);
+	c->is_shared = true;
+}
+
 static void settle(bool all)
 {
 	while (session_next_active(&run.domain))
@@ -42,6 +68,7 @@ static void settle(bool all)
 	for (int i = 0; i < CLIENTS; i++)
 		client_settle(&run.clients[i]);
 	check_domain(&run.domain, connected(), all);
+	check_user();
 }
 
 static void send(struct fuzz_client *c, const uint8_t *bytes, size_t len, size_t piece)
@@ -203,7 +230,7 @@ static void reopen(struct fuzz_client *c)
 	client_close(c);
 	if (how & 2)
 		squeeze_domain(&run.domain, 0);
-	client_open(c, &run.domain, how & 1);
+	open_client(c, how & 1);
 	if (how & 4)
 		client_trust(c);
 }
@@ -232,6 +259,15 @@ static void trace(const void *owner, const struct message *m, enum qdb_msg answe
 	fuzz_require(c->session && session_owner(c->session) == owner);
 	fuzz_require(m->path_len < QDB_MAX_PATH && strlen(m->path) == m->path_len);
 	fuzz_require(answer_len <= QDB_MAX_DATA && message_name(answer)[0] != 'u');
+}
+
+static void squeeze(void)
+{
+	const unsigned how = script_byte(&run.script);
+
+	squeeze_domain(&run.domain, how);
+	if ((how & 5) == 5)
+		run.user.limit = run.user.used > 8192 ? run.user.used : 8192;
 }
 
 static void serve(void)
@@ -274,7 +310,7 @@ static void step(void)
 		change_as_peer();
 		break;
 	case 8:
-		squeeze_domain(&run.domain, script_byte(&run.script));
+		squeeze();
 		break;
 	case 9:
 		serve();
@@ -294,9 +330,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client_bytes = 0;
 	domain_init(&run.domain,
 		    script_byte(&run.script) & 1 ? REPLICA_VM : REPLICA_ALONE, 1);
+	account_init(&run.user, QUOTA_USER_OUTPUT);
 	run.domain.host = (struct host){add_items, add_client, trace, &run};
 	for (unsigned i = 0; i < CLIENTS; i++)
-		client_open(&run.clients[i], &run.domain, i == CLIENTS - 1);
+		open_client(&run.clients[i], i == CLIENTS - 1);
 	client_trust(&run.clients[0]);
 	while (!script_is_over(&run.script) && client_bytes < CLIENT_BUDGET) {
 		step();
@@ -311,7 +348,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < CLIENTS; i++)
 		client_close(&run.clients[i]);
 	check_domain(&run.domain, 0, true);
-	fuzz_require(run.domain.watches.account.used == 0);
+	fuzz_require(run.domain.watches.account.used == 0 && run.user.used == 0);
 	domain_free(&run.domain);
 	return 0;
 }

@@ -32,6 +32,9 @@ print(len(held), flush=True)
 sys.stdin.read()
 """
 
+# Connections that watch everything and read nothing but the answer to that.
+WATCH_ONLY = HOLD.replace("bytes([0]) + b\"/a\"", "bytes([5]) + b\"/\"")
+
 
 class Table(unittest.TestCase):
     def rows(self):
@@ -92,6 +95,26 @@ class Local(Case):
         for _ in range(5):
             self.assertIsNone(self.connect(daemon).read("/a"))
         self.assertIn("of one user", daemon.output())
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can be somebody else")
+    def test_what_one_user_leaves_unread(self):
+        """Many watchers that do not read, each far below its own limit; others notice nothing."""
+        daemon = self.limited("user-output=256K")
+        code = WATCH_ONLY.format(uid=NOBODY, wanted=5, path=daemon.socket())
+        holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        self.addCleanup(holder.communicate)
+        self.assertEqual(holder.stdout.readline(), "5\n")
+        own, writer = self.connect(daemon), self.connect(daemon)
+        own.watch("/e/")
+        paths = [f"/e/{n:05}" for n in range(10_000)]
+        gone = rf"process {holder.pid} of user {NOBODY} is disconnected: .* user-output, 262144 bytes"
+        for start in range(0, len(paths), 1000):
+            writer.write_all([(p, "") for p in paths[start:start + 1000]])
+        self.assertTrue(re.findall(gone, daemon.output()))
+        self.assertEqual(daemon.output().count("disconnected"), len(re.findall(gone, daemon.output())))
+        self.assertEqual([own.event() for _ in paths], paths)
 
     def test_a_flood_has_its_turn_and_no_more(self):
         """All of it is answered, in order, however few requests one turn serves."""

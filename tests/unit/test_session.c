@@ -327,6 +327,48 @@ START_TEST(all_watches_of_a_client_fit_its_output_twice)
 }
 END_TEST
 
+/* Whoever lets events pile up is given up for that, not others of the same user. */
+START_TEST(the_clients_of_a_user_have_a_quota_together)
+{
+	struct session *s = client(SESSION_READ_WRITE),
+		       *reader = client(SESSION_READ_ONLY);
+	struct session *slow[3];
+	struct account user = {.limit = 500000, .quota = QUOTA_USER_OUTPUT};
+	char path[32];
+	enum quota quota;
+	int failed = 0;
+
+	session_share_output(reader, &user);
+	for (int i = 0; i < 3; i++) {
+		slow[i] = client(SESSION_READ_WRITE);
+		session_share_output(slow[i], &user);
+		ask(slow[i], QDB_CMD_WATCH, "/", NULL);
+		session_stalled(slow[i]);
+	}
+	for (int n = 0; !failed; n++) {
+		snprintf(path, sizeof(path), "/%d", n);
+		ask(s, QDB_CMD_WRITE, path, "1");
+		for (int i = 0; i < 3; i++)
+			failed += session_failure(slow[i]) != NULL;
+	}
+	ck_assert_int_lt(failed, 3);
+	for (int i = 0; i < 3; i++)
+		if (session_exceeded(slow[i], &quota))
+			ck_assert_int_eq(quota, QUOTA_USER_OUTPUT);
+	ask(reader, QDB_CMD_WATCH, "/0", NULL);
+	ask(s, QDB_CMD_WRITE, "/0", "1");
+	put(reader, QDB_CMD_MULTIREAD, "/", NULL);
+	session_run(reader);
+	ck_assert_ptr_null(session_failure(reader));
+	ck_assert_uint_gt(user.used, 500000 - 3 * MESSAGE_HEADER_SIZE);
+	session_free(reader);
+	for (int i = 0; i < 3; i++)
+		session_free(slow[i]);
+	ck_assert_uint_eq(user.used, 0);
+	check_and_free(s);
+}
+END_TEST
+
 START_TEST(merging_never_puts_an_event_before_its_response)
 {
 	struct session *s = client(SESSION_READ_WRITE);
@@ -472,6 +514,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, what_has_been_taken_is_no_longer_pending);
 	tcase_add_test(t, what_was_watched_after_a_pending_event_has_its_own);
 	tcase_add_test(t, all_watches_of_a_client_fit_its_output_twice);
+	tcase_add_test(t, the_clients_of_a_user_have_a_quota_together);
 	tcase_add_test(t, merging_never_puts_an_event_before_its_response);
 	tcase_add_test(t, a_watcher_that_never_reads_is_given_up);
 	tcase_add_test(t, a_long_answer_costs_a_bounded_amount);
