@@ -17,20 +17,6 @@
 
 static char path_a[] = "/a", path_b[] = "/b/";
 
-static bool is_open(int fd)
-{
-	return fcntl(fd, F_GETFD) >= 0;
-}
-
-static void expect_event(const char *path)
-{
-	char *event = qdb_read_watch(fake_handle);
-
-	ck_assert_ptr_nonnull(event);
-	ck_assert_str_eq(event, path);
-	free(event);
-}
-
 static void fails_with(int expected)
 {
 	unsigned len = 4711;
@@ -48,13 +34,6 @@ static void reads(const char *expected)
 	ck_assert_ptr_nonnull(value);
 	ck_assert_str_eq(value, expected);
 	free(value);
-}
-
-static void set_watch(char *path)
-{
-	fake_send(QDB_RESP_OK, path, NULL);
-	ck_assert_int_eq(qdb_watch(fake_handle, path), 1);
-	fake_expect(QDB_CMD_WATCH, path, NULL);
 }
 
 /* The daemon goes, and a command finds out. */
@@ -133,7 +112,7 @@ START_TEST(a_command_that_loses_the_daemon_closes_and_the_next_reconnects)
 	fake_start(endings[_i]);
 	fails_with(EPIPE);
 	fake_join();
-	ck_assert(!is_open(fd));
+	ck_assert(!fake_is_open(fd));
 	ck_assert(!fake_is_asked_to_accept());
 
 	fake_start(serve_read);
@@ -163,7 +142,7 @@ END_TEST
 
 START_TEST(a_daemon_that_cannot_be_reached_is_gone)
 {
-	set_watch(path_a);
+	fake_set_watch(path_a);
 	lose_connection();
 	fake_unlisten();
 	fails_with(EPIPE);
@@ -186,7 +165,7 @@ START_TEST(read_watch_keeps_the_descriptor_of_a_dead_connection)
 {
 	int fd = qdb_watch_fd(fake_handle);
 
-	set_watch(path_a);
+	fake_set_watch(path_a);
 	if (_i == 1)
 		ck_assert_int_eq(send(fd, "unread", 6, 0), 6);
 	fake_hang_up();
@@ -195,18 +174,18 @@ START_TEST(read_watch_keeps_the_descriptor_of_a_dead_connection)
 		ck_assert_ptr_null(qdb_read_watch(fake_handle));
 		ck_assert_int_eq(errno, EPIPE);
 		ck_assert_int_eq(qdb_watch_fd(fake_handle), fd);
-		ck_assert(is_open(fd));
+		ck_assert(fake_is_open(fd));
 	}
 	ck_assert(!fake_is_asked_to_accept());
 
 	fake_unlisten();
 	fails_with(EPIPE);
-	ck_assert(!is_open(fd));
+	ck_assert(!fake_is_open(fd));
 	fake_listener = fake_listen("qubesdb.sock");
 	fake_start(serve_watch);
 	ck_assert_int_ge(qdb_watch_fd(fake_handle), 0);
 	fake_join();
-	expect_event("/a");
+	fake_expect_event("/a");
 }
 END_TEST
 
@@ -221,7 +200,7 @@ START_TEST(a_command_gives_a_dead_descriptor_a_new_connection)
 {
 	int fd = qdb_watch_fd(fake_handle), between;
 
-	set_watch(path_a);
+	fake_set_watch(path_a);
 	fake_hang_up();
 	ck_assert_ptr_null(qdb_read_watch(fake_handle));
 	ck_assert_int_eq(errno, EPIPE);
@@ -232,10 +211,10 @@ START_TEST(a_command_gives_a_dead_descriptor_a_new_connection)
 	fake_join();
 	ck_assert_int_eq(qdb_watch_fd(fake_handle), fd);
 	ck_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	expect_event("/a");
+	fake_expect_event("/a");
 	fake_send(QDB_RESP_WATCH, "/next", NULL);
 	ck_assert(fake_is_readable(fd));
-	expect_event("/next");
+	fake_expect_event("/next");
 	close(between);
 
 	fake_hang_up();
@@ -245,13 +224,13 @@ END_TEST
 
 START_TEST(queued_events_outlive_the_connection)
 {
-	set_watch(path_a);
+	fake_set_watch(path_a);
 	ck_assert_int_ge(qdb_watch_fd(fake_handle), 0);
 	fake_send(QDB_RESP_WATCH, "/old", NULL);
 	fake_start(end_before_answer);
 	fails_with(EPIPE);
 	fake_join();
-	expect_event("/old");
+	fake_expect_event("/old");
 	ck_assert(!fake_is_asked_to_accept());
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 0);
 }
@@ -259,17 +238,17 @@ END_TEST
 
 START_TEST(a_new_connection_gets_all_watches_and_each_fires_once)
 {
-	set_watch(path_a);
-	set_watch(path_b);
-	set_watch(path_a);
+	fake_set_watch(path_a);
+	fake_set_watch(path_b);
+	fake_set_watch(path_a);
 	lose_connection();
 	fake_start(serve_watches_and_read);
 	reads("new");
 	fake_join();
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 3);
-	expect_event("/a");
-	expect_event("/b/");
-	expect_event("/a");
+	fake_expect_event("/a");
+	fake_expect_event("/b/");
+	fake_expect_event("/a");
 }
 END_TEST
 
@@ -277,9 +256,9 @@ START_TEST(unwatched_paths_are_not_registered_again)
 {
 	static const enum qdb_msg answers[] = {QDB_RESP_OK, QDB_RESP_ERROR_NOENT};
 
-	set_watch(path_a);
-	set_watch(path_b);
-	set_watch(path_a);
+	fake_set_watch(path_a);
+	fake_set_watch(path_b);
+	fake_set_watch(path_a);
 	for (int i = 0; i < 2; i++) {
 		char *path = i == 0 ? path_b : path_a;
 
@@ -322,14 +301,14 @@ static void serve_watch_with_event(void)
 
 START_TEST(read_watch_reconnects_after_a_failed_command)
 {
-	set_watch(path_a);
+	fake_set_watch(path_a);
 	lose_connection();
 	fake_start(serve_watch_with_event);
-	expect_event("/real");
+	fake_expect_event("/real");
 	fake_join();
-	expect_event("/a");
+	fake_expect_event("/a");
 	fake_send(QDB_RESP_WATCH, "/next", NULL);
-	expect_event("/next");
+	fake_expect_event("/next");
 }
 END_TEST
 
@@ -351,7 +330,7 @@ static void (*const refusals[])(void) = {refuse_watch, hang_up_on_watch};
 
 START_TEST(a_connection_without_the_watches_is_none)
 {
-	set_watch(path_a);
+	fake_set_watch(path_a);
 	lose_connection();
 	fake_start(refusals[_i]);
 	ck_assert_int_eq(qdb_watch_fd(fake_handle), -1);
@@ -362,7 +341,7 @@ START_TEST(a_connection_without_the_watches_is_none)
 	fake_start(serve_watch);
 	ck_assert_int_ge(qdb_watch_fd(fake_handle), 0);
 	fake_join();
-	expect_event("/a");
+	fake_expect_event("/a");
 }
 END_TEST
 
@@ -461,7 +440,7 @@ START_TEST(a_lie_ends_the_connection)
 	send_lie((size_t)_i);
 	ck_assert_ptr_null(lies[_i].call());
 	ck_assert_int_eq(errno, EPROTO);
-	ck_assert(!is_open(fd));
+	ck_assert(!fake_is_open(fd));
 
 	fake_start(serve_read);
 	reads("new");
@@ -486,13 +465,13 @@ START_TEST(a_lie_to_read_watch_leaves_a_dead_descriptor)
 {
 	int fd = qdb_watch_fd(fake_handle);
 
-	set_watch(path_a);
+	fake_set_watch(path_a);
 	fake_send(QDB_RESP_OK, "/a", NULL);
 	fake_send(QDB_RESP_WATCH, "/never", NULL);
 	ck_assert_ptr_null(qdb_read_watch(fake_handle));
 	ck_assert_int_eq(errno, EPROTO);
 	ck_assert_int_eq(qdb_watch_fd(fake_handle), fd);
-	ck_assert(is_open(fd));
+	ck_assert(fake_is_open(fd));
 	ck_assert_ptr_null(qdb_read_watch(fake_handle));
 	ck_assert_int_eq(errno, EPIPE);
 
@@ -500,7 +479,7 @@ START_TEST(a_lie_to_read_watch_leaves_a_dead_descriptor)
 	fake_start(serve_watch_and_read);
 	reads("new");
 	fake_join();
-	expect_event("/a");
+	fake_expect_event("/a");
 }
 END_TEST
 

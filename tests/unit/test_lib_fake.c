@@ -157,6 +157,27 @@ void fake_expect_nothing(void)
 	ck_assert_uint_eq(fake_unread(fake_peer), 0);
 }
 
+void fake_set_watch(const char *path)
+{
+	fake_send(QDB_RESP_OK, path, NULL);
+	ck_assert_int_eq(qdb_watch(fake_handle, path), 1);
+	fake_expect(QDB_CMD_WATCH, path, NULL);
+}
+
+void fake_expect_event(const char *path)
+{
+	char *event = qdb_read_watch(fake_handle);
+
+	ck_assert_ptr_nonnull(event);
+	ck_assert_str_eq(event, path);
+	free(event);
+}
+
+bool fake_is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
 size_t fake_unread(int fd)
 {
 	int n = 0;

@@ -45,6 +45,11 @@ void fake_header(struct qdb_hdr *hdr, unsigned type, const char *path, size_t da
 void fake_expect(enum qdb_msg type, const char *path, const char *value);
 void fake_expect_nothing(void);
 
+/* Sets a watch, and takes an event of `fake_handle`, which has to be this one. */
+void fake_set_watch(const char *path);
+void fake_expect_event(const char *path);
+
+bool fake_is_open(int fd);
 /* Bytes that arrived on a socket and were not read. */
 size_t fake_unread(int fd);
 bool fake_is_readable(int fd);

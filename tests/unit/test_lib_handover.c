@@ -13,22 +13,6 @@
 
 #include "test_lib_fake.h"
 
-static void expect_event(const char *path)
-{
-	char *event = qdb_read_watch(fake_handle);
-
-	ck_assert_ptr_nonnull(event);
-	ck_assert_str_eq(event, path);
-	free(event);
-}
-
-static void set_watch(const char *path)
-{
-	fake_send(QDB_RESP_OK, path, NULL);
-	ck_assert_int_eq(qdb_watch(fake_handle, path), 1);
-	fake_expect(QDB_CMD_WATCH, path, NULL);
-}
-
 static void serve_watch(const char *path)
 {
 	fake_expect(QDB_CMD_WATCH, path, NULL);
@@ -228,9 +212,9 @@ static void end_and_serve_watches(void)
 
 START_TEST(watches_are_registered_first_and_each_fires_once)
 {
-	set_watch("/w");
-	set_watch("/d/");
-	set_watch("/w");
+	fake_set_watch("/w");
+	fake_set_watch("/d/");
+	fake_set_watch("/w");
 	command = &commands[_i];
 	ending = end_with_request_read;
 	fake_start(end_and_serve_watches);
@@ -238,9 +222,9 @@ START_TEST(watches_are_registered_first_and_each_fires_once)
 	fake_join();
 	fake_expect_nothing();
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 3);
-	expect_event("/w");
-	expect_event("/d/");
-	expect_event("/w");
+	fake_expect_event("/w");
+	fake_expect_event("/d/");
+	fake_expect_event("/w");
 }
 END_TEST
 
@@ -333,10 +317,10 @@ static void end_and_take_watch(void)
 
 START_TEST(read_watch_goes_on_with_the_next_daemon)
 {
-	set_watch("/w");
+	fake_set_watch("/w");
 	fake_start(end_and_take_watch);
-	expect_event("/w");
-	expect_event("/w");
+	fake_expect_event("/w");
+	fake_expect_event("/w");
 	fake_join();
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 0);
 }
@@ -347,7 +331,7 @@ START_TEST(read_watch_fails_without_a_next_daemon)
 	int fd = dup(0);
 
 	close(fd);
-	set_watch("/w");
+	fake_set_watch("/w");
 	fake_unlisten();
 	fake_hang_up();
 	for (int i = 0; i < 2; i++) {

@@ -5,7 +5,6 @@
  * all the time that the library would have waited has passed. It waits if it has no end.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,27 +46,6 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
 	return __real_connect(fd, address, len);
 }
 
-static bool is_open(int fd)
-{
-	return fcntl(fd, F_GETFD) >= 0;
-}
-
-static void expect_event(const char *path)
-{
-	char *event = qdb_read_watch(fake_handle);
-
-	ck_assert_ptr_nonnull(event);
-	ck_assert_str_eq(event, path);
-	free(event);
-}
-
-static void set_watch(const char *path)
-{
-	fake_send(QDB_RESP_OK, path, NULL);
-	ck_assert_int_eq(qdb_watch(fake_handle, path), 1);
-	fake_expect(QDB_CMD_WATCH, path, NULL);
-}
-
 static char *read_a(void)
 {
 	return qdb_read(fake_handle, "/a", NULL);
@@ -91,7 +69,7 @@ static void fails_with(char *(*call)(void), int expected)
 	errno = 0;
 	ck_assert_ptr_null(call());
 	ck_assert_int_eq(errno, expected);
-	ck_assert(!is_open(fd));
+	ck_assert(!fake_is_open(fd));
 }
 
 static void is_stalled(void)
@@ -143,7 +121,7 @@ START_TEST(an_event_that_does_not_end)
 	ck_assert_int_eq(errno, ETIMEDOUT);
 	is_stalled();
 	ck_assert_int_eq(qdb_watch_fd(fake_handle), fd);
-	ck_assert(is_open(fd));
+	ck_assert(fake_is_open(fd));
 	ck_assert_ptr_null(qdb_read_watch(fake_handle));
 	ck_assert_int_eq(errno, EPIPE);
 }
@@ -228,7 +206,7 @@ START_TEST(the_limit_is_not_for_events)
 	time_flies = true;
 	ck_assert_int_eq(qdb_set_timeout(fake_handle, 1), 1);
 	fake_start(send_event_late);
-	expect_event("/a");
+	fake_expect_event("/a");
 	fake_join();
 }
 END_TEST
@@ -247,7 +225,7 @@ START_TEST(the_limit_is_for_sending)
 	time_flies = true;
 	ck_assert_int_eq(qdb_write(fake_handle, "/a", value, sizeof(value)), 0);
 	ck_assert_int_eq(errno, ETIMEDOUT);
-	ck_assert(!is_open(fd));
+	ck_assert(!fake_is_open(fd));
 }
 END_TEST
 
@@ -388,9 +366,9 @@ START_TEST(events_of_any_number_of_paths)
 {
 	char path[32], *value;
 
-	set_watch("/d/");
-	set_watch("/exact");
-	set_watch("/never");
+	fake_set_watch("/d/");
+	fake_set_watch("/exact");
+	fake_set_watch("/never");
 	fake_start(send_events_of_many_paths);
 	value = read_a();
 	ck_assert_str_eq(value, "1");
@@ -399,10 +377,10 @@ START_TEST(events_of_any_number_of_paths)
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), MOST + 2);
 	for (int i = 0; i < MOST; i++) {
 		snprintf(path, sizeof(path), "/%s/%d", i % 4 != 0 ? "d" : "none", i);
-		expect_event(path);
+		fake_expect_event(path);
 	}
-	expect_event("/d/");
-	expect_event("/exact");
+	fake_expect_event("/d/");
+	fake_expect_event("/exact");
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 0);
 }
 END_TEST

@@ -14,15 +14,6 @@
 
 static char path_a[] = "/a";
 
-static void expect_event(const char *path)
-{
-	char *event = qdb_read_watch(fake_handle);
-
-	ck_assert_ptr_nonnull(event);
-	ck_assert_str_eq(event, path);
-	free(event);
-}
-
 static void read_a(const char *expected)
 {
 	char *value = qdb_read(fake_handle, path_a, NULL);
@@ -42,12 +33,12 @@ START_TEST(events_before_an_answer_are_queued_in_order)
 	fake_send(QDB_RESP_WATCH, "/last", NULL);
 
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 3);
-	expect_event("/one");
-	expect_event("/two");
+	fake_expect_event("/one");
+	fake_expect_event("/two");
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 1);
-	expect_event("/one");
+	fake_expect_event("/one");
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 0);
-	expect_event("/last");
+	fake_expect_event("/last");
 }
 END_TEST
 
@@ -67,8 +58,8 @@ START_TEST(events_between_the_entries_of_a_list_are_queued)
 	free(paths[0]);
 	free(paths[1]);
 	free(paths);
-	expect_event("/event/");
-	expect_event("/event");
+	fake_expect_event("/event/");
+	fake_expect_event("/event");
 }
 END_TEST
 
@@ -82,14 +73,14 @@ START_TEST(only_unread_events_make_the_descriptor_readable)
 	read_a("1");
 	ck_assert(!fake_is_readable(fd));
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 1);
-	expect_event("/queued");
+	fake_expect_event("/queued");
 
 	fake_send(QDB_RESP_WATCH, "/one", NULL);
 	fake_send(QDB_RESP_WATCH, "/two", NULL);
 	ck_assert(fake_is_readable(fd));
-	expect_event("/one");
+	fake_expect_event("/one");
 	ck_assert(fake_is_readable(fd));
-	expect_event("/two");
+	fake_expect_event("/two");
 	ck_assert(!fake_is_readable(fd));
 	ck_assert_int_eq(qdb_watch_fd(fake_handle), fd);
 }
@@ -106,7 +97,7 @@ START_TEST(nothing_is_read_beyond_the_message_in_hand)
 	read_a("value");
 	ck_assert_uint_eq(fake_unread(fd), 2 * 72);
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 0);
-	expect_event("/one");
+	fake_expect_event("/one");
 	ck_assert_uint_eq(fake_unread(fd), 72);
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 0);
 }
@@ -147,17 +138,17 @@ START_TEST(unread_events_take_bounded_memory)
 	}
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), plenty + 4);
 	for (int i = 0; i < plenty; i++)
-		expect_event("/same");
-	expect_event("/other/0");
-	expect_event("/same");
-	expect_event("/other/1");
-	expect_event("/other/2");
+		fake_expect_event("/same");
+	fake_expect_event("/other/0");
+	fake_expect_event("/same");
+	fake_expect_event("/other/1");
+	fake_expect_event("/other/2");
 	ck_assert_int_eq(qdb_watches_pending(fake_handle), 0);
 
 	fake_send(QDB_RESP_WATCH, "/same", NULL);
 	fake_send(QDB_RESP_READ, "/a", "1");
 	read_a("1");
-	expect_event("/same");
+	fake_expect_event("/same");
 }
 END_TEST
 
@@ -195,7 +186,7 @@ START_TEST(split_messages_are_put_together)
 	split_type = QDB_RESP_WATCH;
 	split_value = "";
 	fake_start(send_split);
-	expect_event("/a");
+	fake_expect_event("/a");
 	fake_join();
 }
 END_TEST
@@ -311,7 +302,7 @@ START_TEST(read_watch_gives_up_on_a_signal)
 	ck_assert_int_eq(signals, 1);
 
 	fake_send(QDB_RESP_WATCH, "/later", NULL);
-	expect_event("/later");
+	fake_expect_event("/later");
 	ck_assert_int_eq(qdb_watch_fd(fake_handle), fd);
 }
 END_TEST
@@ -326,7 +317,7 @@ START_TEST(read_watch_goes_on_after_a_restarting_signal)
 {
 	on_signal(SA_RESTART);
 	fake_start(interrupt_then_send_event);
-	expect_event("/a");
+	fake_expect_event("/a");
 	fake_join();
 	ck_assert_int_eq(signals, 1);
 }
@@ -347,7 +338,7 @@ START_TEST(read_watch_never_gives_up_in_mid_event)
 {
 	on_signal(0);
 	fake_start(interrupt_in_mid_event);
-	expect_event("/a");
+	fake_expect_event("/a");
 	fake_join();
 	ck_assert_int_eq(signals, 1);
 }
@@ -423,7 +414,7 @@ START_TEST(read_watch_waits_on_a_non_blocking_descriptor)
 {
 	make_non_blocking();
 	fake_start(send_event_to_who_polls);
-	expect_event("/a");
+	fake_expect_event("/a");
 	fake_join();
 
 	on_signal(0);
@@ -433,7 +424,7 @@ START_TEST(read_watch_waits_on_a_non_blocking_descriptor)
 	fake_join();
 
 	fake_send(QDB_RESP_WATCH, "/later", NULL);
-	expect_event("/later");
+	fake_expect_event("/later");
 }
 END_TEST
 
