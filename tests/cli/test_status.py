@@ -8,7 +8,7 @@ import threading
 
 from harness import ERROR, NAME, OK, R_READ, WATCH, CommandTest, connect, listen, pack, receive
 
-STATUS = 65
+STATUS, TRACE = 65, 67
 
 
 class Status(CommandTest):
@@ -110,14 +110,19 @@ class Status(CommandTest):
 
     def fake(self, *answers):
         """A daemon that answers the first request with these messages."""
+        return self.scripted(((STATUS, b"", b""), *answers))
+
+    def scripted(self, *exchanges):
+        """A daemon that expects a request, and sends messages, for each of these."""
         where = self.directory()
         listener = listen(os.path.join(where, "qubesdb.sock"))
 
         def serve():
             sock = listener.accept()[0]
-            self.assertEqual(receive(sock), (STATUS, b"", b""))
-            for answer in answers:
-                sock.sendall(pack(*answer))
+            for request, *answers in exchanges:
+                self.assertEqual(receive(sock), request)
+                for answer in answers:
+                    sock.sendall(pack(*answer))
             receive(sock)
             sock.close()
             listener.close()
@@ -133,6 +138,14 @@ class Status(CommandTest):
         self.check("status", "-q", status=1, runtime_dir=self.fake((ERROR,)))
         self.check("status", status=1, runtime_dir=self.fake((R_READ, b"", b"x")),
                    err=re.compile(b"Protocol error"))
+
+    def test_trace_of_a_deployed_daemon(self):
+        where = self.scripted(((TRACE, b"on", b""), (ERROR, b"on")),
+                              ((STATUS, b"/daemon/tracing", b""), (ERROR, b"/daemon/tracing")))
+        self.check("trace", "on", status=1, runtime_dir=where, err=b"Failed to switch the trace "
+                   b"of the local daemon: not supported by this daemon\n")
+        where = self.scripted(((TRACE, b"off", b""), (R_READ, b"off", b"x")))
+        self.check("trace", "off", status=1, runtime_dir=where, err=re.compile(b"Protocol error"))
 
     def test_what_a_later_daemon_may_say(self):
         """Unknown items are in the JSON, and what is missing is no failure."""
