@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
@@ -39,6 +38,13 @@ static pid_t find_holder(int fd, int *domid)
 		return -errno;
 	*domid = (int)(lock.l_start - FIRST_OFFSET);
 	return lock.l_type == F_UNLCK ? 0 : lock.l_pid > 0 ? lock.l_pid : -ESRCH;
+}
+
+bool claim_is_held(int fd)
+{
+	int domid;
+
+	return find_holder(fd, &domid) != 0;
 }
 
 static bool send_and_wait(int pidfd, int number)

@@ -10,6 +10,8 @@
 #ifndef QDB_CLAIM_H
 #define QDB_CLAIM_H
 
+#include <stdbool.h>
+
 /*
  * Takes the lock. A daemon of the same domain that holds it is told to end (SIGTERM), and
  * is killed if it has not ended after some seconds: it loses nothing that it has
@@ -19,5 +21,8 @@
  * The lock is lost when any descriptor of this file is closed.
  */
 int claim_take(int fd, int domid);
+
+/* Whether another process holds it, for whatever domain. */
+bool claim_is_held(int fd);
 
 #endif

@@ -6,13 +6,14 @@
  * The daemon commits at the end of each turn of its loop, before anything leaves: no
  * client and no VM ever hears of a change that is not in the file.
  *
- * A file that this daemon cannot use is never changed. It is moved to PATH.aside, where
- * only the newest is kept, and the domain starts empty with a new generation, so that a
- * VM that has been there before sends what it holds.
+ * A file that this daemon cannot use is never changed. It is moved out of the way
+ * (aside.h), and the domain starts empty with a new generation, so that a VM that has
+ * been there before sends what it holds.
  *
- * When a commit fails the daemon goes on without, and says so in the log. It tries again,
- * less and less often, up to once a minute, to write the whole state, and only then
- * watches its changes again.
+ * When a commit fails, the whole state is tried at once. If that fails too the daemon
+ * goes on without, says so in the log, and marks the file as out of date: a daemon that
+ * believed an earlier state would bring back what was removed since. It tries again, less
+ * and less often, up to once a minute, and only then watches its changes again.
  */
 #ifndef QDB_STATE_H
 #define QDB_STATE_H
@@ -24,6 +25,10 @@
 #include "daemon/installed.h"
 #include "daemon/statefile.h"
 
+/* The database, its write-ahead log, and the index of that, which others may have made.
+ */
+#define STATE_FILES 3
+
 struct state {
 	char *path; /* NULL: nothing is kept */
 	struct statefile_owner owner;
@@ -34,13 +39,13 @@ struct state {
 	bool is_failing; /* the file does not have everything */
 	unsigned delay_s;
 	struct event retry;
-	struct installed installed[2]; /* the file and its write-ahead log */
-	int fd;                        /* holds the claim */
-	bool is_new;                   /* the file has just been created */
-	size_t snapshot_size;          /* bytes of records, of the last snapshot */
-	size_t log_size;               /* and since */
-	bool in_snapshot;              /* the next one has begun */
-	struct journal_cursor cursor;  /* how far it is */
+	struct installed installed[STATE_FILES];
+	int fd;                       /* holds the claim */
+	bool is_new;                  /* the file has just been created */
+	size_t snapshot_size;         /* bytes of records, of the last snapshot */
+	size_t log_size;              /* and since */
+	bool in_snapshot;             /* the next one has begun */
+	struct journal_cursor cursor; /* how far it is */
 	size_t next_snapshot_size;
 	size_t next_log_size;
 };

@@ -136,8 +136,10 @@ static enum statefile_result open_database(struct statefile *f, const char *path
 	code = sqlite3_open_v2(path, &f->db, flags, NULL);
 	if (code != SQLITE_OK)
 		return result_of(code);
-	/* It is removed by name, and another daemon may own that by then. */
+	/* It is removed by name, and another daemon may own that by then. And what is
+	 * refused must not be changed by closing it. */
 	sqlite3_file_control(f->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep_log);
+	sqlite3_db_config(f->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	return result_of(sqlite3_exec(f->db, READING, NULL, NULL, NULL));
 }
 

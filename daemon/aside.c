@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/aside.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/installed.h"
+#include "daemon/log.h"
+
+#define JOURNAL_SUFFIX "-journal"
+
+/* The file, and what sqlite may make beside it. */
+static const char *const parts[] = {"", WAL_SUFFIX, JOURNAL_SUFFIX, "-shm"};
+#define PARTS (sizeof(parts) / sizeof(parts[0]))
+
+static const char *join(char *out, const char *path, const char *suffix)
+{
+	snprintf(out, PATH_MAX, "%s%s", path, suffix);
+	return out;
+}
+
+static bool exists(const char *path, const char *suffix, struct stat *there)
+{
+	char name[PATH_MAX];
+
+	return lstat(join(name, path, suffix), there) == 0;
+}
+
+static bool is_ordinary(const struct stat *there)
+{
+	return S_ISREG(there->st_mode) && there->st_uid == geteuid() &&
+	       there->st_nlink <= 1;
+}
+
+const char *aside_reason(const char *path)
+{
+	struct stat there;
+
+	if (!exists(path, "", &there) || is_ordinary(&there))
+		return NULL;
+	return "is not an ordinary file of this user";
+}
+
+const char *aside_reason_beside(const char *path, bool is_new)
+{
+	struct stat there;
+
+	if (exists(path, JOURNAL_SUFFIX, &there))
+		return "is damaged";
+	if (!exists(path, WAL_SUFFIX, &there))
+		return NULL;
+	if (is_new)
+		return "has left its log behind";
+	return is_ordinary(&there)
+		       ? NULL
+		       : "has something beside it that is not an ordinary file "
+			 "of this user";
+}
+
+static void name_aside(char *out, const char *path, int number)
+{
+	if (number == 0)
+		snprintf(out, PATH_MAX, "%s.aside", path);
+	else
+		snprintf(out, PATH_MAX, "%s.aside.%d", path, number);
+}
+
+static bool is_taken(const char *name)
+{
+	struct stat there;
+
+	for (size_t i = 0; i < PARTS; i++)
+		if (exists(name, parts[i], &there))
+			return true;
+	return false;
+}
+
+/* A part that is missing takes the place of what was there before, too. */
+static int move_part(const char *path, const char *to, const char *part)
+{
+	char from_name[PATH_MAX], to_name[PATH_MAX];
+	int r = installed_move(join(from_name, path, part), join(to_name, to, part));
+
+	if (r != -ENOENT)
+		return r;
+	unlink(to_name);
+	return 0;
+}
+
+bool aside_move(const char *path, const char *why)
+{
+	char to[PATH_MAX];
+	int number = 0, r = 0;
+
+	do
+		name_aside(to, path, number);
+	while (is_taken(to) && ++number < ASIDE_MOST);
+	for (size_t i = 0; i < PARTS && r == 0; i++)
+		r = move_part(path, to, parts[i]);
+	if (r == 0)
+		log_warning("the state %s %s: it is moved to %s", path, why, to);
+	else
+		log_error("the state %s %s, and cannot be moved to %s: %s", path, why, to,
+			  strerror(-r));
+	return r == 0;
+}
+
+void aside_remove(const char *path, int fd)
+{
+	struct stat ours, there;
+	char name[PATH_MAX], part[PATH_MAX];
+
+	if (fstat(fd, &ours) < 0)
+		return;
+	for (int number = 0; number < ASIDE_MOST; number++) {
+		name_aside(name, path, number);
+		if (lstat(name, &there) < 0 || there.st_ino != ours.st_ino ||
+		    there.st_dev != ours.st_dev)
+			continue;
+		for (size_t i = 0; i < PARTS; i++)
+			unlink(join(part, name, parts[i]));
+	}
+}

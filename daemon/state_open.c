@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "daemon/state_open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/param.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/aside.h"
+#include "daemon/claim.h"
+#include "daemon/log.h"
+
+#define TRIES 4
+
+/* A file that is there but cannot be read is tried again after pauses, each the double.
+ */
+#define LOADS 6
+#define FIRST_PAUSE_NS 50000000
+
+void state_forget(struct state *s)
+{
+	if (s->is_open)
+		statefile_close(&s->file);
+	s->is_open = false;
+	for (int i = 0; i < STATE_FILES; i++)
+		installed_forget(&s->installed[i]);
+	if (s->fd >= 0)
+		close(s->fd);
+	s->fd = -1;
+}
+
+static bool set_aside(struct state *s, const char *why)
+{
+	const bool done = aside_move(s->path, why);
+
+	state_forget(s);
+	return done;
+}
+
+/*
+ * The mark is the sticky bit, which means nothing else on a file. It needs no room on a
+ * full disk, and no other file that would have to be found.
+ */
+bool state_mark(struct state *s, bool out_of_date)
+{
+	return fchmod(s->fd, out_of_date ? 0600 | S_ISVTX : 0600) == 0;
+}
+
+static bool is_marked(const struct state *s)
+{
+	struct stat ours;
+
+	return fstat(s->fd, &ours) == 0 && ours.st_mode & S_ISVTX;
+}
+
+static bool is_at_path(const struct state *s)
+{
+	struct stat ours, there;
+
+	return fstat(s->fd, &ours) == 0 && lstat(s->path, &there) == 0 &&
+	       ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
+/* The file, created if need be. 0, -EAGAIN, another negative errno, or `why` is set. */
+static int open_descriptor(struct state *s, const char **why)
+{
+	const int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+
+	*why = aside_reason(s->path);
+	if (*why)
+		return 0;
+	s->fd = open(s->path, flags);
+	s->is_new = s->fd < 0 && errno == ENOENT;
+	if (s->is_new) {
+		*why = aside_reason_beside(s->path, true);
+		if (*why)
+			return 0;
+		s->fd = open(s->path, flags | O_CREAT | O_EXCL, 0600);
+	}
+	return s->fd >= 0 ? 0 : errno == EEXIST ? -EAGAIN : -errno;
+}
+
+/* This daemon becomes the only one of its domain. As above. */
+static int claim_descriptor(struct state *s, const char **why)
+{
+	int r = claim_take(s->fd, s->owner.domid);
+
+	if (r == -EBUSY)
+		*why = "is in use for another domain";
+	else if (r == -EPERM || r == -ETIMEDOUT)
+		*why = "is in use by a daemon that cannot be ended";
+	else if (r == 0 && !is_at_path(s))
+		return -EAGAIN; /* removed by who has just ended */
+	else if (r == 0)
+		*why = is_marked(s) ? "is out of date"
+				    : aside_reason_beside(s->path, false);
+	return *why ? 0 : r;
+}
+
+static bool claim_file(struct state *s)
+{
+	const char *why;
+	int r = -EAGAIN;
+
+	for (int i = 0; i < TRIES && r == -EAGAIN; i++) {
+		state_forget(s);
+		r = open_descriptor(s, &why);
+		if (r == 0 && !why)
+			r = claim_descriptor(s, &why);
+		if (r == 0 && !why)
+			return true;
+		if (r == 0)
+			r = set_aside(s, why) ? -EAGAIN : -EPERM;
+	}
+	log_error("cannot open the state %s: %s", s->path, strerror(-r));
+	return false;
+}
+
+static void adopt(struct state *s)
+{
+	static const char *const suffixes[STATE_FILES] = {"", WAL_SUFFIX, "-shm"};
+	char name[PATH_MAX];
+
+	for (int i = 0; i < STATE_FILES; i++) {
+		snprintf(name, sizeof(name), "%s%s", s->path, suffixes[i]);
+		installed_adopt(&s->installed[i], name);
+	}
+}
+
+static const char *const reasons[] = {
+	[STATEFILE_DAMAGED] = "is damaged",
+	[STATEFILE_NEWER] = "is of a newer version of this program",
+	[STATEFILE_FOREIGN] = "is of another domain",
+};
+
+/* What sqlite would do with an empty file is to remove the log beside it. */
+static bool is_empty(const struct state *s)
+{
+	struct stat ours;
+
+	return fstat(s->fd, &ours) == 0 && ours.st_size == 0;
+}
+
+static void log_failure(const struct state *s)
+{
+	log_error("cannot use the state %s: %s", s->path, statefile_error(&s->file));
+}
+
+static enum statefile_result open_file(struct state *s, struct statefile_owner *owner)
+{
+	enum statefile_result result;
+
+	if (!s->is_new && is_empty(s))
+		return STATEFILE_DAMAGED;
+	result = statefile_open(&s->file, s->path, owner, s->sync, s->is_new);
+	s->is_open = true;
+	if (result == STATEFILE_FAILED)
+		log_failure(s);
+	return result;
+}
+
+static int take_row(const uint8_t *bytes, size_t len, void *context)
+{
+	struct state *s = context;
+
+	s->log_size += len;
+	return journal_replay(s->domain, bytes, len);
+}
+
+/* What was taken under other quotas is kept. */
+static enum statefile_result read_file(struct state *s)
+{
+	struct namespace *ns = &s->domain->entries;
+	struct account *accounts[] = {&ns->entries, &ns->bytes, &ns->peer_entries,
+				      &ns->peer_bytes};
+	enum statefile_result result;
+	size_t limits[4];
+
+	for (int i = 0; i < 4; i++) {
+		limits[i] = accounts[i]->limit;
+		accounts[i]->limit = SIZE_MAX;
+	}
+	result = statefile_read(&s->file, take_row, s);
+	if (result == STATEFILE_FAILED)
+		log_failure(s);
+	for (int i = 0; i < 4; i++)
+		accounts[i]->limit = limits[i];
+	return result;
+}
+
+static size_t size_of_snapshot(const struct domain *d)
+{
+	const struct namespace *entries = &d->entries;
+
+	return entries->bytes.used + entries->entries.used * RECORD_HEADER_SIZE;
+}
+
+static void start_over(struct state *s)
+{
+	struct replica *r = &s->domain->replica;
+
+	namespace_clear(&s->domain->entries);
+	s->domain->journal.peer = (struct record_peer){.id = 0};
+	r->peer_id = r->processed = 0;
+	r->served_legacy = r->peer_is_known = false;
+	s->log_size = s->snapshot_size = 0;
+}
+
+/* What could not be made is not left for the next daemon. */
+static void abandon(struct state *s)
+{
+	if (s->is_new && s->fd >= 0) {
+		adopt(s);
+		for (int i = 0; i < STATE_FILES; i++)
+			installed_remove(&s->installed[i]);
+	}
+	state_forget(s);
+}
+
+static enum statefile_result load(struct state *s)
+{
+	struct statefile_owner owner = s->owner;
+	enum statefile_result result = STATEFILE_FAILED;
+
+	if (claim_file(s))
+		result = open_file(s, &owner);
+	if (result == STATEFILE_FINE)
+		result = read_file(s);
+	if (result != STATEFILE_FINE) {
+		start_over(s);
+		return result;
+	}
+	s->owner = owner;
+	s->domain->replica.id = owner.generation;
+	s->snapshot_size = size_of_snapshot(s->domain);
+	s->log_size -= MIN(s->log_size, s->snapshot_size);
+	adopt(s);
+	return STATEFILE_FINE;
+}
+
+static bool is_there(const struct state *s)
+{
+	struct stat there;
+
+	return lstat(s->path, &there) == 0;
+}
+
+/* An empty state, by this daemon's generation. */
+static bool create(struct state *s)
+{
+	if (claim_file(s) && open_file(s, &s->owner) == STATEFILE_FINE) {
+		adopt(s);
+		return true;
+	}
+	abandon(s);
+	return false;
+}
+
+bool state_load(struct state *s)
+{
+	struct timespec pause = {.tv_nsec = FIRST_PAUSE_NS};
+	enum statefile_result result;
+
+	for (int i = 1; (result = load(s)) == STATEFILE_FAILED; i++) {
+		abandon(s);
+		if (i == LOADS || !is_there(s))
+			return false;
+		nanosleep(&pause, NULL);
+		pause.tv_nsec *= 2;
+	}
+	if (result == STATEFILE_FINE)
+		return true;
+	return set_aside(s, reasons[result]) && create(s);
+}
+
+/* A daemon that has taken over meanwhile has its state there. */
+static bool is_anothers(const struct state *s)
+{
+	const int fd = open(s->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	const bool held = fd >= 0 && claim_is_held(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return held;
+}
+
+bool state_create_instead(struct state *s)
+{
+	if (!is_there(s))
+		return create(s);
+	if (!is_anothers(s))
+		return set_aside(s, "could not be read") && create(s);
+	log_error("the state %s is kept by another daemon", s->path);
+	return false;
+}

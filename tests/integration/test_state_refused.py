@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+State files that a daemon must not use: of another VM, of a newer format, damaged, or no files of
+its own at all.
+"""
+import os
+import socket
+import sqlite3
+import unittest
+
+from harness import run
+from states import StateCase
+
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+
+
+class Refused(StateCase):
+    """Each is named in the log and kept under another name; the daemon starts with nothing."""
+
+    def test_another_name(self):
+        self.make(options=[f"--state={self.state}"], name="other")
+        self.check_set_aside("is of another domain")
+
+    def test_another_domid(self):
+        self.make(domid=6)
+        self.check_set_aside("is of another domain")
+
+    def test_newer_format(self):
+        self.make()
+        with sqlite3.connect(self.state) as db:
+            db.execute("PRAGMA user_version = 1000")
+        db.close()
+        self.check_set_aside("is of a newer version of this program")
+
+    def test_not_a_database(self):
+        with open(self.state, "wb") as f:
+            f.write(b"Qubes " * 3000)
+        self.check_set_aside("is damaged")
+
+    def test_another_database(self):
+        db = sqlite3.connect(self.state)
+        db.execute("CREATE TABLE owner (name TEXT, domid INTEGER, generation INTEGER)")
+        db.commit()
+        db.close()
+        self.check_set_aside("is damaged")
+
+    def test_empty(self):
+        open(self.state, "wb").close()
+        self.check_set_aside("is damaged")
+
+    def test_emptied(self):
+        """Its log is kept as well, although sqlite would remove it."""
+        self.make()
+        os.truncate(self.state, 0)
+        self.check_set_aside("is damaged")
+
+    def test_marked_as_out_of_date(self):
+        """By a daemon that could not write to it any more."""
+        self.make()
+        os.chmod(self.state, 0o1600)
+        self.check_set_aside("is out of date")
+
+    def test_two_in_a_row(self):
+        """The second one does not replace the first."""
+        for i in range(3):
+            with open(self.state, "wb") as f:
+                f.write(b"%d" % i * 5000)
+            self.check_set_aside("is damaged", suffix=f".aside.{i}" if i else ".aside")
+            os.unlink(self.state)
+        self.assertEqual(self.aside(), [".aside", ".aside.1", ".aside.2"])
+
+    def test_many_in_a_row(self):
+        """However many there have been, what is kept is bounded."""
+        for i in range(20):
+            with open(self.state, "wb") as f:
+                f.write(b"%d" % i * 5000)
+            self.dom0().stop()
+        self.assertLessEqual(len(self.aside()), 16)
+
+    def test_generation_is_new(self):
+        daemon = self.dom0()
+        old = self.generation(daemon)
+        daemon.kill()
+        again = self.dom0()
+        self.assertEqual(self.generation(again), old)
+        again.kill()
+        os.truncate(self.state, 5000)
+        os.truncate(self.state + "-wal", 40)
+        self.check_set_aside("is damaged", old)
+
+
+class NotOurs(StateCase):
+    """What is in the place of the file, and is no file of this daemon's."""
+
+    def test_symbolic_link(self):
+        """Neither used nor written through."""
+        self.make(options=["--state=" + self.home / "elsewhere"])
+        os.symlink(self.home / "elsewhere", self.state)
+        with open(self.home / "elsewhere", "rb") as f:
+            before = f.read()
+        self.check_set_aside("is not an ordinary file of this user")
+        with open(self.home / "elsewhere", "rb") as f:
+            self.assertEqual(f.read(), before)
+
+    def test_dangling_link(self):
+        os.symlink(self.home / "nowhere", self.state)
+        self.check_set_aside("is not an ordinary file of this user")
+        self.assertFalse(os.path.exists(self.home / "nowhere"))
+
+    def test_hard_link(self):
+        self.make()
+        os.link(self.state, self.home / "another")
+        self.check_set_aside("is not an ordinary file of this user")
+
+    def test_directory(self):
+        os.mkdir(self.state)
+        open(os.path.join(self.state, "inside"), "wb").close()
+        self.check_set_aside("is not an ordinary file of this user")
+        self.assertEqual(os.listdir(self.state + ".aside"), ["inside"])
+
+    def test_fifo(self):
+        os.mkfifo(self.state)
+        self.check_set_aside("is not an ordinary file of this user")
+
+    def test_socket(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(self.state)
+            self.check_set_aside("is not an ordinary file of this user")
+
+    @unittest.skipUnless(ROOT, "only root can give files away")
+    def test_another_user(self):
+        self.make()
+        os.chown(self.state, NOBODY, NOBODY)
+        self.check_set_aside("is not an ordinary file of this user")
+
+    @unittest.skipUnless(ROOT, "only root can become somebody else")
+    def test_another_user_not_readable(self):
+        """The daemon is not root and can move the file, but not open it."""
+        self.make()
+        os.chown(self.run_dir, NOBODY, NOBODY)
+        for name in os.listdir(self.run_dir):
+            if ".state" not in name:
+                os.unlink(os.path.join(self.run_dir, name))
+        os.chmod(self.home.vchan, 0o777)
+        daemon = self.dom0(ready=False, notify=False,
+                           prepare=lambda: (os.setgid(NOBODY), os.setuid(NOBODY)))
+        with daemon.connect_when_there() as c:
+            self.assertEqual(c.snapshot(), {})
+        self.assertIn("is not an ordinary file of this user: it is moved to", daemon.output())
+
+    def test_unreadable(self):
+        """Of this user, but of a mode without reading: only root is not stopped by that."""
+        entries = self.make()
+        os.chmod(self.state, 0)
+        daemon = self.dom0()
+        self.assertEqual(self.entries(daemon), entries if ROOT else {})
+
+
+class Beside(StateCase):
+    """What lies beside the file: sqlite would read it, or replay it into the file."""
+    WHY = "has something beside it that is not an ordinary file of this user"
+
+    def test_log_of_another_user(self):
+        if not ROOT:
+            self.skipTest("only root can give files away")
+        self.make()
+        os.chown(self.state + "-wal", NOBODY, NOBODY)
+        self.check_set_aside(self.WHY)
+
+    def replace_log(self, make):
+        self.make()
+        os.unlink(self.state + "-wal")
+        make(self.state + "-wal")
+        self.check_set_aside(self.WHY)
+
+    def test_log_is_a_link(self):
+        self.replace_log(lambda path: os.symlink("/dev/zero", path))
+
+    def test_log_is_a_fifo(self):
+        self.replace_log(os.mkfifo)
+
+    def test_log_is_a_directory(self):
+        self.replace_log(os.mkdir)
+
+    def test_log_without_a_file(self):
+        """It is not a new file's."""
+        self.make()
+        os.unlink(self.state)
+        before = self.files()["qubesdb.work.state-wal"]
+        daemon = self.dom0()
+        self.assertEqual(self.entries(daemon), {})
+        self.assertIn("has left its log behind: it is moved to", daemon.output())
+        self.assertEqual(self.files()["qubesdb.work.state.aside-wal"], before)
+        self.check_works(daemon)
+
+    def test_rollback_journal(self):
+        """This program makes none that means anything."""
+        self.make()
+        with open(self.state + "-journal", "wb") as f:
+            f.write(bytes.fromhex("d9d505f920a163d7") + b"\0" * 4088)
+        self.check_set_aside("is damaged")
+        self.assertIn("qubesdb.work.state.aside-journal", self.files())
+
+
+if __name__ == "__main__":
+    run()
