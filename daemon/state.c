@@ -87,6 +87,11 @@ static bool write_all(struct state *s)
 	       go_on_with_snapshot(s, SIZE_MAX) && statefile_commit(&s->file);
 }
 
+static void log_failure(const struct state *s)
+{
+	log_error("cannot write the state %s: %s", s->path, statefile_error(&s->file));
+}
+
 static bool commit(struct state *s)
 {
 	if (!s->is_open)
@@ -95,8 +100,20 @@ static bool commit(struct state *s)
 		journal_committed(&s->domain->journal);
 		return true;
 	}
-	log_error("cannot write the state %s: %s", s->path, statefile_error(&s->file));
+	log_failure(s);
 	statefile_rollback(&s->file);
+	return false;
+}
+
+/* The whole state, and no rest of a commit that has failed in the log (walcheck.h). */
+static bool commit_anew(struct state *s)
+{
+	journal_failed(&s->domain->journal);
+	if (!commit(s))
+		return false;
+	if (statefile_empty_log(&s->file))
+		return true;
+	log_failure(s);
 	return false;
 }
 
@@ -126,8 +143,9 @@ void state_commit(struct state *s)
 	if (!s->path || s->is_failing ||
 	    !journal_prepare(&s->domain->journal, &s->domain->replica) || commit(s))
 		return;
-	journal_failed(&s->domain->journal);
-	if (!commit(s))
+	if (commit_anew(s))
+		log_info("all is written to the state %s now", s->path);
+	else
 		try_later(s);
 }
 
@@ -138,7 +156,7 @@ static bool try_again(struct state *s)
 	if (!s->is_open && !state_create_instead(s))
 		return false;
 	journal_prepare(&s->domain->journal, &s->domain->replica);
-	if (!commit(s) || !state_mark(s, false))
+	if (!commit_anew(s) || !state_mark(s, false))
 		return false;
 	log_info("changes are kept again in the state %s", s->path);
 	s->is_failing = false;

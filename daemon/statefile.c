@@ -5,6 +5,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
+#include "daemon/walcheck.h"
+
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
 
@@ -107,6 +109,19 @@ static enum statefile_result compare_owner(struct statefile *f,
 	return result;
 }
 
+/* As this program leaves it; else opening it for writing would change it. */
+static bool has_log(struct statefile *f)
+{
+	bool found = false;
+	sqlite3_stmt *s;
+
+	if (prepare(f, &s, "PRAGMA journal_mode") == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW)
+		found = strcmp((const char *)sqlite3_column_text(s, 0), "wal") == 0;
+	sqlite3_finalize(s);
+	return found;
+}
+
 static enum statefile_result check(struct statefile *f, struct statefile_owner *owner)
 {
 	int64_t application, format;
@@ -116,7 +131,7 @@ static enum statefile_result check(struct statefile *f, struct statefile_owner *
 		code = ask(f, "PRAGMA user_version", &format);
 	if (code != SQLITE_ROW)
 		return result_of(code);
-	if (application != APPLICATION_ID)
+	if (application != APPLICATION_ID || !has_log(f))
 		return STATEFILE_DAMAGED;
 	if (format != FORMAT)
 		return format > FORMAT ? STATEFILE_NEWER : STATEFILE_DAMAGED;
@@ -192,7 +207,9 @@ enum statefile_result statefile_open(struct statefile *f, const char *path,
 	enum statefile_result result;
 
 	*f = (struct statefile){.db = NULL};
-	result = open_database(f, path);
+	result = new ? STATEFILE_FINE : walcheck(path);
+	if (result == STATEFILE_FINE)
+		result = open_database(f, path);
 	if (result == STATEFILE_FINE && !new)
 		result = check(f, owner);
 	if (result == STATEFILE_FINE)
@@ -213,7 +230,7 @@ void statefile_close(struct statefile *f)
 
 const char *statefile_error(const struct statefile *f)
 {
-	return f->db ? sqlite3_errmsg(f->db) : sqlite3_errstr(SQLITE_NOMEM);
+	return f->db ? sqlite3_errmsg(f->db) : strerror(errno);
 }
 
 /* ---- reading ---- */

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * State files that were cut, or of which a byte was changed. Reading one gives all rows,
+ * or says that it cannot be used, and leaves it as it was. Only where the end of the
+ * write-ahead log is damaged one of the last commits may be missing: that is what a crash
+ * in the middle of one looks like.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/statefile.h"
+#include "tests/unit/unit.h"
+
+#define ROWS 6
+#define BIG_ROW 4 /* on pages of its own */
+#define MOST_LOST 2
+#define LAST_PAGES 8400
+#define GENERATION 0x1122334455667788u
+
+struct image {
+	uint8_t bytes[256 * 1024];
+	size_t len;
+};
+
+static char path[2][80]; /* of the file and its log */
+static struct image whole[2], changed[2];
+static unsigned rows_read;
+static struct statefile_owner owner;
+
+/* ---- rows ---- */
+
+static size_t make_row(unsigned number, uint8_t out[16384])
+{
+	const size_t len = number == BIG_ROW ? 9000 : 40 + number * 100;
+
+	for (size_t i = 0; i < len; i++)
+		out[i] = (uint8_t)(number * 31 + i * 7 + i / 256);
+	return len;
+}
+
+static int take_row(const uint8_t *bytes, size_t len, void *context)
+{
+	uint8_t expected[16384];
+
+	(void)context;
+	ck_assert_uint_eq(len, make_row(rows_read, expected));
+	ck_assert_mem_eq(bytes, expected, len);
+	rows_read++;
+	return 0;
+}
+
+static void append(struct statefile *f, unsigned number)
+{
+	uint8_t row[16384];
+
+	ck_assert(statefile_append(f, row, make_row(number, row)));
+}
+
+/* ---- images ---- */
+
+static void load(struct image *to, const char *name)
+{
+	const int fd = open(name, O_RDONLY);
+	ssize_t n = fd < 0 ? 0 : read(fd, to->bytes, sizeof(to->bytes));
+
+	ck_assert_int_ge(n, 0);
+	ck_assert_uint_lt((size_t)n, sizeof(to->bytes));
+	to->len = (size_t)n;
+	if (fd >= 0)
+		close(fd);
+}
+
+static void store(const struct image *from, const char *name)
+{
+	int fd;
+
+	unlink(name);
+	if (from->len == 0 && name == path[1])
+		return;
+	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	ck_assert_int_eq(write(fd, from->bytes, from->len), (ssize_t)from->len);
+	close(fd);
+}
+
+static void setup(void)
+{
+	static const char *const names[] = {"", "-wal"};
+
+	for (int i = 0; i < 2; i++)
+		snprintf(path[i], sizeof(path[i]), "/dev/shm/qdb-state-%d%s",
+			 (int)getpid(), names[i]);
+}
+
+static void teardown(void)
+{
+	unlink(path[0]);
+	unlink(path[1]);
+}
+
+static enum statefile_result open_it(struct statefile *f, bool create)
+{
+	owner = (struct statefile_owner){"work", 5, create ? GENERATION : 0};
+	return statefile_open(f, path[0], &owner, STATEFILE_SYNC_PROCESS, create);
+}
+
+/* As a daemon leaves it: one that was killed, or one that has ended. */
+static void make(bool killed)
+{
+	struct statefile f;
+
+	close(open(path[0], O_RDWR | O_CREAT | O_TRUNC, 0600));
+	ck_assert_int_eq(open_it(&f, true), STATEFILE_FINE);
+	for (unsigned i = 0; i < ROWS; i++)
+		append(&f, i);
+	if (!killed)
+		ck_assert(statefile_empty_log(&f));
+	for (int i = 0; i < 2; i++)
+		load(&whole[i], path[i]);
+	statefile_close(&f);
+}
+
+/* ---- judging ---- */
+
+static void assert_unchanged(size_t at)
+{
+	static struct image now;
+
+	for (int i = 0; i < 2; i++) {
+		load(&now, path[i]);
+		ck_assert_msg(now.len == changed[i].len &&
+				      memcmp(now.bytes, changed[i].bytes, now.len) == 0,
+			      "file %d was changed at %zu", i, at);
+	}
+}
+
+/* Opens what `changed` holds; returns how many rows there are, -1: not usable. */
+static int open_changed(size_t at)
+{
+	enum statefile_result result;
+	struct statefile f;
+
+	for (int i = 0; i < 2; i++)
+		store(&changed[i], path[i]);
+	rows_read = 0;
+	result = open_it(&f, false);
+	if (result == STATEFILE_FINE)
+		result = statefile_read(&f, take_row, NULL);
+	statefile_close(&f);
+	ck_assert_int_ne(result, STATEFILE_FAILED);
+	if (result != STATEFILE_FINE) {
+		assert_unchanged(at);
+		return -1;
+	}
+	ck_assert_msg(owner.generation == GENERATION, "generation, at %zu", at);
+	return (int)rows_read;
+}
+
+static void restore(void)
+{
+	for (int i = 0; i < 2; i++) {
+		changed[i].len = whole[i].len;
+		memcpy(changed[i].bytes, whole[i].bytes, whole[i].len);
+	}
+}
+
+struct outcomes {
+	unsigned whole, refused, earlier;
+};
+
+static void count(struct outcomes *o, int rows)
+{
+	if (rows < 0)
+		o->refused++;
+	else if (rows == ROWS)
+		o->whole++;
+	else
+		o->earlier++;
+}
+
+static struct outcomes flip_all(int file, uint8_t bits, size_t step)
+{
+	struct outcomes o = {0};
+
+	restore();
+	for (size_t at = 0; at < whole[file].len; at += step) {
+		int rows;
+
+		changed[file].bytes[at] ^= bits;
+		rows = open_changed(at);
+		ck_assert_msg(rows < 0 || rows >= ROWS - MOST_LOST, "%d rows, at %zu",
+			      rows, at);
+		count(&o, rows);
+		changed[file].bytes[at] ^= bits;
+	}
+	return o;
+}
+
+START_TEST(any_byte_of_a_closed_file)
+{
+	static const uint8_t bits[] = {0xff, 0x01, 0x80, 0x03};
+	struct outcomes o;
+
+	make(false);
+	ck_assert_uint_eq(whole[1].len, 0);
+	o = flip_all(0, bits[_i], _i == 0 ? 1 : 11);
+	ck_assert_uint_eq(o.earlier, 0);
+	ck_assert_uint_gt(o.refused, 0);
+}
+END_TEST
+
+START_TEST(any_byte_of_a_log)
+{
+	struct outcomes o;
+
+	make(true);
+	ck_assert_uint_gt(whole[1].len, 0);
+	o = flip_all(1, 0x10, 5);
+	ck_assert_uint_gt(o.refused + o.earlier, 0);
+	o = flip_all(0, 0x10, 5);
+	ck_assert_uint_eq(o.earlier, 0);
+}
+END_TEST
+
+/* Every byte of the last pages, and some of those before. */
+static size_t next_cut(size_t len, const struct image *i)
+{
+	return len + LAST_PAGES < i->len ? len + 101 : len + 1;
+}
+
+START_TEST(a_file_cut_anywhere)
+{
+	struct outcomes o = {0};
+
+	make(false);
+	restore();
+	for (size_t len = 1; len < whole[0].len; len = next_cut(len, &whole[0])) {
+		changed[0].len = len;
+		count(&o, open_changed(len));
+	}
+	ck_assert_uint_eq(o.earlier, 0);
+	ck_assert_uint_gt(o.refused, 0);
+}
+END_TEST
+
+START_TEST(a_log_cut_anywhere)
+{
+	struct outcomes o = {0};
+	int before = -1, now;
+
+	make(true);
+	restore();
+	for (size_t len = 0; len < whole[1].len; len = next_cut(len, &whole[1])) {
+		changed[1].len = len;
+		now = open_changed(len);
+		ck_assert_msg(now >= before, "at %zu: %d after %d", len, now, before);
+		before = now;
+		count(&o, now);
+	}
+	ck_assert_uint_eq(o.whole, 0);
+}
+END_TEST
+
+static void fill(TCase *t)
+{
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_loop_test(t, any_byte_of_a_closed_file, 0, 4);
+	tcase_add_test(t, any_byte_of_a_log);
+	tcase_add_test(t, a_file_cut_anywhere);
+	tcase_add_test(t, a_log_cut_anywhere);
+}
+
+UNIT_MAIN("statefile", fill)
