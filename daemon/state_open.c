@@ -81,6 +81,8 @@ static int open_descriptor(struct state *s, const char **why)
 		if (*why)
 			return 0;
 		s->fd = open(s->path, flags | O_CREAT | O_EXCL, 0600);
+		if (s->fd >= 0 && !state_mark(s, false)) /* whatever the umask */
+			return -errno;
 	}
 	return s->fd >= 0 ? 0 : errno == EEXIST ? -EAGAIN : -errno;
 }
