@@ -153,11 +153,13 @@ void state_commit(struct state *s)
 
 static bool try_again(struct state *s)
 {
-	if (!s->is_open && !state_create_instead(s))
+	if (!s->is_open && !state_begin_again(s))
 		return false;
 	journal_prepare(&s->domain->journal, &s->domain->replica);
-	if (!commit_anew(s) || !state_mark(s, false))
+	if (!commit_anew(s) || !state_mark(s, false)) {
+		state_suspend(s);
 		return false;
+	}
 	log_info("changes are kept again in the state %s", s->path);
 	s->is_failing = false;
 	s->delay_s = 1;

@@ -41,7 +41,7 @@ struct state {
 	struct event retry;
 	struct installed installed[STATE_FILES];
 	int fd;                       /* holds the claim */
-	bool is_new;                  /* the file has just been created */
+	bool is_new;                  /* the file is empty, and this daemon made it */
 	size_t snapshot_size;         /* bytes of records, of the last snapshot */
 	size_t log_size;              /* and since */
 	bool in_snapshot;             /* the next one has begun */

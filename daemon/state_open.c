@@ -81,7 +81,7 @@ static int open_descriptor(struct state *s, const char **why)
 		if (*why)
 			return 0;
 		s->fd = open(s->path, flags | O_CREAT | O_EXCL, 0600);
-		if (s->fd >= 0 && !state_mark(s, false)) /* whatever the umask */
+		if (s->fd >= 0 && !state_mark(s, s->is_failing)) /* whatever the umask */
 			return -errno;
 	}
 	return s->fd >= 0 ? 0 : errno == EEXIST ? -EAGAIN : -errno;
@@ -99,8 +99,8 @@ static int claim_descriptor(struct state *s, const char **why)
 	else if (r == 0 && !is_at_path(s))
 		return -EAGAIN; /* removed by who has just ended */
 	else if (r == 0)
-		*why = is_marked(s) ? "is out of date"
-				    : aside_reason_beside(s->path, false);
+		*why = !s->is_new && is_marked(s) ? "is out of date"
+						  : aside_reason_beside(s->path, false);
 	return *why ? 0 : r;
 }
 
@@ -263,12 +263,18 @@ static bool create(struct state *s)
 	return false;
 }
 
+/* sqlite may take what it could not read for damage. */
+static bool is_worth_another_look(enum statefile_result result, int looks)
+{
+	return result == STATEFILE_FAILED || (result == STATEFILE_DAMAGED && looks == 1);
+}
+
 bool state_load(struct state *s)
 {
 	struct timespec pause = {.tv_nsec = FIRST_PAUSE_NS};
 	enum statefile_result result;
 
-	for (int i = 1; (result = load(s)) == STATEFILE_FAILED; i++) {
+	for (int i = 1; is_worth_another_look(result = load(s), i); i++) {
 		abandon(s);
 		if (i == LOADS || !is_there(s))
 			return false;
@@ -278,6 +284,32 @@ bool state_load(struct state *s)
 	if (result == STATEFILE_FINE)
 		return true;
 	return set_aside(s, reasons[result]) && create(s);
+}
+
+/* Closing the database has lost the claim. */
+void state_suspend(struct state *s)
+{
+	statefile_close(&s->file);
+	s->is_open = false;
+	if (claim_is_held(s->fd) || claim_take(s->fd, s->owner.domid) < 0)
+		state_forget(s);
+}
+
+static bool empty(struct state *s)
+{
+	char log[PATH_MAX];
+
+	snprintf(log, sizeof(log), "%s%s", s->path, WAL_SUFFIX);
+	if (!is_at_path(s) || ftruncate(s->fd, 0) < 0 ||
+	    (truncate(log, 0) < 0 && errno != ENOENT)) {
+		log_error("cannot empty the state %s: %s", s->path, strerror(errno));
+		return false;
+	}
+	s->is_new = true;
+	if (open_file(s, &s->owner) == STATEFILE_FINE)
+		return true;
+	state_suspend(s);
+	return false;
 }
 
 /* A daemon that has taken over meanwhile has its state there. */
@@ -291,8 +323,10 @@ static bool is_anothers(const struct state *s)
 	return held;
 }
 
-bool state_create_instead(struct state *s)
+bool state_begin_again(struct state *s)
 {
+	if (s->fd >= 0)
+		return empty(s);
 	if (!is_there(s))
 		return create(s);
 	if (!is_anothers(s))

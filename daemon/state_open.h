@@ -8,10 +8,15 @@
 /*
  * Each of these returns whether there is a file to write to, by now the domain's and
  * claimed by this daemon. state_load() takes the entries over from the one that is there,
- * if it can be used; state_create_instead() is for when the domain has entries already.
+ * if it can be used. state_begin_again() is for when the domain has entries already: the
+ * file has none of them.
  */
 bool state_load(struct state *s);
-bool state_create_instead(struct state *s);
+bool state_begin_again(struct state *s);
+
+/* Closes the file, keeping the claim, so that state_begin_again() can empty it: by then
+ * it is out of date, and may be what fills the disk. */
+void state_suspend(struct state *s);
 
 /* Closes it. */
 void state_forget(struct state *s);

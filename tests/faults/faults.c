@@ -9,6 +9,8 @@
  *                           transfer down to one byte if it is 0
  *   QDB_FAULT_DONE=FILE     which is created when that happens, and only if it does not
  *                           exist: once, whatever forks
+ *   QDB_FAULT_WHILE=FILE    lets all such calls fail as long as this file exists; NTH is
+ *                           0, and SITE the beginning of one
  *
  * What fails in other ways on datagram sockets, and on what is no file, is a function of
  * its own here: connect_dgram, send_dgram and write_pipe.
@@ -80,18 +82,29 @@ static void name_site(char *site, size_t size, const void *caller)
 		 (const char *)caller - (const char *)info.dli_fbase);
 }
 
+static bool exists(const char *name)
+{
+	return syscall(SYS_faccessat, AT_FDCWD, name, F_OK) == 0;
+}
+
 static bool is_faulty(const char *function, const void *caller)
 {
 	const char *log = getenv("QDB_FAULTS_LOG"), *done = getenv("QDB_FAULT_DONE");
+	const char *during = getenv("QDB_FAULT_WHILE");
 	char site[128], line[192];
 
-	if (!log && (!wanted_nth || strcmp(function, wanted_function) != 0))
+	if (!log && strcmp(function, wanted_function) != 0)
 		return false;
 	name_site(site, sizeof(site), caller);
 	snprintf(line, sizeof(line), "%s %s\n", function, site);
 	if (log)
 		write_file(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, line);
-	if (strcmp(function, wanted_function) != 0 || strcmp(site, wanted_site) != 0)
+	if (strcmp(function, wanted_function) != 0)
+		return false;
+	if (during)
+		return strncmp(site, wanted_site, strlen(wanted_site)) == 0 &&
+		       exists(during);
+	if (strcmp(site, wanted_site) != 0)
 		return false;
 	return ++count == wanted_nth && done && create_once(done);
 }

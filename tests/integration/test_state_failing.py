@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+A state file that cannot be written, or not be read for a moment: a full disk, a read-only
+directory, each system call of sqlite failing once. The daemon serves all the same. Whatever was
+acknowledged is there after a crash, unless the log said before that it is not kept.
+"""
+import collections
+import contextlib
+import errno
+import os
+import signal
+import sqlite3
+import subprocess
+
+from harness import SANITIZED, run, when
+from qdb import OK, RM
+from states import StateCase
+
+FAULTS = os.environ.get("QUBESDB_FAULTS", "tests/faults/.libs/faults.so")
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+LIBRARY = "libsqlite3"
+SHORT = 0
+ERRORS = {
+    "pwrite": (errno.EIO, errno.ENOSPC, errno.EINTR, SHORT),
+    "write": (errno.EIO, errno.ENOSPC, errno.EINTR, SHORT),
+    "pread": (errno.EIO, errno.EINTR, SHORT),
+    "read": (errno.EIO, errno.EINTR, SHORT),
+    "fdatasync": (errno.EIO,),
+    "fsync": (errno.EIO,),
+    "ftruncate": (errno.EIO, errno.EINTR),
+    "fstat": (errno.EIO,),
+    "open": (errno.EMFILE, errno.EIO),
+    "lstat": (errno.EIO,),
+}
+NOT_KEPT, KEPT_AGAIN = "changes are not kept from now on", "changes are kept again"
+
+
+class Failing(StateCase):
+    def setUp(self):
+        super().setUp()
+        self.calls_path, self.done = self.home / "calls", self.home / "done"
+        self.broken = self.home / "broken"
+
+    def environment(self, **more):
+        env = {"LD_PRELOAD": FAULTS, **more}
+        if SANITIZED:
+            env["ASAN_OPTIONS"] = "quarantine_size_mb=1:detect_leaks=1:verify_asan_link_order=0"
+        return env
+
+    def calls(self):
+        with open(self.calls_path, encoding="ascii") as f:
+            return collections.Counter(tuple(line.split()) for line in f)
+
+    def failing(self, function, number, **options):
+        """A daemon for which these calls of sqlite fail while self.break_it() says so."""
+        return self.dom0(env=self.environment(QDB_FAULT=f"{function} {LIBRARY} 0 {number}",
+                                              QDB_FAULT_WHILE=self.broken), **options)
+
+    def break_it(self, broken=True):
+        if broken:
+            open(self.broken, "wb").close()
+        else:
+            os.unlink(self.broken)
+
+    def wait_for(self, daemon, words):
+        def look():
+            if words not in daemon.output():
+                raise BlockingIOError(daemon.output())
+        when(look, BlockingIOError)
+
+    def check_all_there(self, entries):
+        daemon = self.dom0()
+        self.assert_same(self.entries(daemon), entries)
+        daemon.kill()
+
+
+def some(first, last):
+    """Of the calls numbered so: the first, one in the middle, and the last."""
+    return sorted({first, (first + last) // 2, last})
+
+
+class OneCall(Failing):
+    """Each call that sqlite makes, failing in each way, one in each run."""
+
+    def faults(self, before, after):
+        for (function, site), n in sorted(after.items()):
+            first = before.get((function, site), 0) + 1
+            if not site.startswith(LIBRARY) or n < first or function not in ERRORS:
+                continue
+            for nth in some(first, n):
+                for number in ERRORS[function]:
+                    yield f"{function} {site} {nth} {number}"
+
+    def one(self, fault, **options):
+        if os.path.exists(self.done):
+            os.unlink(self.done)
+        return self.dom0(env=self.environment(QDB_FAULT=fault, QDB_FAULT_DONE=self.done), **options)
+
+    def in_a_commit(self, **options):
+        daemon = self.dom0(env=self.environment(QDB_FAULTS_LOG=self.calls_path), **options)
+        before = self.calls()
+        self.fill(daemon)
+        after = self.calls()
+        daemon.kill()
+        happened = 0
+        for fault in self.faults(before, after):
+            with self.subTest(fault):
+                self.clear()
+                daemon = self.one(fault, **options)
+                entries = self.fill(daemon)
+                daemon.kill()
+                self.assertNotIn(NOT_KEPT, daemon.output())
+                self.check_all_there(entries)
+                happened += os.path.exists(self.done)
+        return happened
+
+    def test_in_a_commit(self):
+        self.assertGreater(self.in_a_commit(), 10)
+
+    def test_in_a_commit_to_disk(self):
+        self.assertGreater(self.in_a_commit(options=["--state-sync=disk"]), 10)
+
+    def test_while_a_good_file_is_opened(self):
+        """It is tried again, instead of being taken for useless."""
+        entries = self.make()
+        self.save()
+        self.dom0(env=self.environment(QDB_FAULTS_LOG=self.calls_path)).kill()
+        happened = 0
+        for fault in self.faults({}, self.calls()):
+            with self.subTest(fault):
+                self.restore()
+                daemon = self.one(fault)
+                self.assert_same(self.entries(daemon), entries)
+                self.assertEqual(self.aside(), [])
+                self.assertNotIn(NOT_KEPT, daemon.output())
+                daemon.kill()
+                self.check_all_there(entries)
+                happened += os.path.exists(self.done)
+        self.assertGreater(happened, 5)
+
+    def test_sync(self):
+        """The option decides whether commits are waited for."""
+        for sync, waits in ("process", False), ("disk", True):
+            self.clear()
+            daemon = self.dom0(options=[f"--state-sync={sync}"],
+                               env=self.environment(QDB_FAULTS_LOG=self.calls_path))
+            before = self.calls()
+            with daemon.connect() as c:
+                for i in range(5):
+                    c.write("/a", b"%d" % i)
+            synced = sum(n for (function, site), n in (self.calls() - before).items()
+                         if function in ("fsync", "fdatasync"))
+            self.assertEqual(synced >= 5, waits, sync)
+            daemon.kill()
+
+
+class ForAWhile(Failing):
+    def check_serves(self, daemon, entries):
+        with daemon.connect() as c:
+            c.write("/after", "1")
+            self.assertEqual(c.ask(RM, "/e/00").type, OK)
+            expected = {**entries, "/after": b"1"}
+            del expected["/e/00"]
+            self.assert_same(c.snapshot(), expected)
+            return expected
+
+    def check_recovers(self, function, number, **options):
+        daemon = self.failing(function, number, **options)
+        entries = self.fill(daemon)
+        self.assertNotIn(NOT_KEPT, daemon.output())
+        self.break_it()
+        entries = self.check_serves(daemon, entries)
+        self.wait_for(daemon, NOT_KEPT)
+        self.break_it(False)
+        self.wait_for(daemon, KEPT_AGAIN)
+        self.assert_same(self.entries(daemon), entries)
+        daemon.kill()
+        self.check_all_there(entries)
+        self.assertEqual(self.aside(), [])
+
+    def test_full_disk(self):
+        self.check_recovers("pwrite", errno.ENOSPC)
+
+    def test_input_output_error(self):
+        self.check_recovers("pwrite", errno.EIO)
+
+    def test_disk_that_does_not_sync(self):
+        self.check_recovers("fdatasync", errno.EIO, options=["--state-sync=disk"])
+
+    def break_with_changes(self):
+        daemon = self.failing("pwrite", errno.ENOSPC)
+        entries = self.check_serves(daemon, self.fill(daemon))
+        with daemon.connect() as c:
+            self.break_it()
+            c.rm("/e/01")
+            c.write("/e/02", "new")
+        self.wait_for(daemon, NOT_KEPT)
+        del entries["/e/01"]
+        return daemon, {**entries, "/e/02": b"new"}
+
+    def test_crash_meanwhile(self):
+        """What the file has is older than what was shown: it is not believed, but kept."""
+        daemon, _ = self.break_with_changes()
+        daemon.kill()
+        self.check_set_aside("is out of date")
+
+    def test_crash_meanwhile_with_a_vm(self):
+        """The VM has everything, and brings it back."""
+        vm = self.vm(ready=False)
+        daemon, entries = self.break_with_changes()
+        vm.wait_ready()
+        with daemon.connect() as a, vm.connect() as b:
+            self.sync(a, b)
+        daemon.kill()
+        daemon = self.dom0()
+        with vm.connect() as a, daemon.connect() as b:
+            self.sync(a, b)
+            self.assert_same(b.snapshot(), entries)
+        self.assert_equal_ends(daemon, vm)
+
+    def test_end_when_it_is_over(self):
+        """The last attempt is at the end, whenever the next one would have been."""
+        daemon, entries = self.break_with_changes()
+        self.break_it(False)
+        daemon.stop()
+        self.check_all_there(entries)
+
+    def test_hand_over_meanwhile(self):
+        """The next daemon gets everything if only the first one can write it then."""
+        daemon, entries = self.break_with_changes()
+        self.break_it(False)
+        after = self.dom0()
+        self.assertEqual(daemon.wait(), 0)
+        self.assert_same(self.entries(after), entries)
+
+    def test_full_from_the_beginning(self):
+        self.break_it()
+        daemon = self.failing("pwrite", errno.ENOSPC)
+        self.assertIn(NOT_KEPT, daemon.output())
+        entries = self.fill(daemon)
+        self.break_it(False)
+        self.wait_for(daemon, KEPT_AGAIN)
+        daemon.kill()
+        self.check_all_there(entries)
+        self.assertEqual(self.aside(), [])
+
+    def test_read_only_directory(self):
+        run_dir = self.home / "ro"
+        os.mkdir(run_dir, 0o555)
+        become = None
+        if ROOT:
+            os.chmod(self.home.vchan, 0o777)
+            os.chown(self.run_dir, NOBODY, NOBODY)
+            os.chown(run_dir, NOBODY, NOBODY)
+            become = lambda: (os.setgid(NOBODY), os.setuid(NOBODY))
+        daemon = self.dom0(options=[f"--state={run_dir}/state"], ready=False, notify=False,
+                           prepare=become)
+        with daemon.connect_when_there() as c:
+            c.write("/a", "1")
+            self.wait_for(daemon, NOT_KEPT)
+            os.chmod(run_dir, 0o755)
+            self.wait_for(daemon, KEPT_AGAIN)
+            self.assertEqual(c.snapshot(), {"/a": b"1"})
+        self.assertEqual(sorted(os.listdir(run_dir)), ["state", "state-wal"])
+        daemon.kill()
+        daemon = self.dom0(options=[f"--state={run_dir}/state"], ready=False, notify=False,
+                           prepare=become)
+        with daemon.connect_when_there() as c:
+            self.assertEqual(c.snapshot(), {"/a": b"1"})
+
+
+class RealDisk(Failing):
+    """A file system of some kilobytes."""
+
+    def setUp(self):
+        super().setUp()
+        self.disk = self.home / "disk"
+        os.mkdir(self.disk)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=755", "tmpfs", self.disk]
+        if subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            self.skipTest("cannot mount a file system")
+        self.addCleanup(subprocess.run, ["umount", "-l", self.disk], check=True)
+        self.state = os.path.join(self.disk, "state")
+        self.options = [f"--state={self.state}"]
+
+    def test_full(self):
+        daemon = self.dom0(options=self.options)
+        entries = {}
+        with daemon.connect() as c:
+            for i in range(200):
+                entries[f"/big/{i}"] = b"x" * 3000
+                c.write(f"/big/{i}", entries[f"/big/{i}"])
+            self.wait_for(daemon, NOT_KEPT)
+            for i in range(10, 200):
+                c.rm(f"/big/{i}")
+                del entries[f"/big/{i}"]
+            self.wait_for(daemon, KEPT_AGAIN)
+            c.write("/then", "1")
+            entries["/then"] = b"1"
+        daemon.kill()
+        daemon = self.dom0(options=self.options)
+        self.assert_same(self.entries(daemon), entries)
+
+    def test_full_of_other_things(self):
+        daemon = self.dom0(options=self.options)
+        entries = {f"/{i}": b"y" * 1000 for i in range(30)}
+        with open(os.path.join(self.disk, "other"), "wb", buffering=0) as f:
+            with contextlib.suppress(OSError):
+                while f.write(b"z" * 4096) == 4096:
+                    pass
+            with daemon.connect() as c:
+                c.write_all(entries.items())
+            self.wait_for(daemon, NOT_KEPT)
+            os.truncate(f.name, 0)
+        self.wait_for(daemon, KEPT_AGAIN)
+        daemon.kill()
+        daemon = self.dom0(options=self.options)
+        self.assert_same(self.entries(daemon), entries)
+
+    def test_read_only(self):
+        subprocess.run(["mount", "-o", "remount,ro", self.disk], check=True)
+        daemon = self.dom0(options=self.options)
+        entries = self.fill(daemon)
+        self.assertIn(NOT_KEPT, daemon.output())
+        subprocess.run(["mount", "-o", "remount,rw", self.disk], check=True)
+        self.wait_for(daemon, KEPT_AGAIN)
+        daemon.kill()
+        daemon = self.dom0(options=self.options)
+        self.assert_same(self.entries(daemon), entries)
+
+
+class Busy(Failing):
+    """Somebody looks at the file with another program while the daemon starts."""
+
+    @contextlib.contextmanager
+    def reader(self):
+        with contextlib.closing(sqlite3.connect(self.state)) as db:
+            db.execute("BEGIN")
+            db.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            yield
+
+    def test_shortly(self):
+        entries = self.make()
+        with self.reader():
+            daemon = self.dom0(ready=False)
+            self.wait_for(daemon, "database is locked")
+        daemon.wait_ready()
+        self.assert_same(self.entries(daemon), entries)
+        self.assertEqual(self.aside(), [])
+        daemon.kill()
+        self.check_all_there(entries)
+
+    def test_for_long(self):
+        """The daemon serves without, and the file is kept under another name."""
+        entries = self.make()
+        with self.reader():
+            daemon = self.dom0()
+            self.assertEqual(self.entries(daemon), {})
+            self.wait_for(daemon, "could not be read: it is moved to")
+            self.wait_for(daemon, KEPT_AGAIN)
+        self.check_works(daemon)
+        self.clear_but_aside()
+        self.check_all_there(entries)
+
+    def clear_but_aside(self):
+        for suffix in "", "-wal", "-shm":
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.state + suffix)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.state + ".aside" + suffix, self.state + suffix)
+
+    def test_another_daemon_has_come_meanwhile(self):
+        """One that could not open the file finds the next one's there, and leaves it alone."""
+        self.break_it()
+        first = self.failing("pwrite", errno.ENOSPC)
+        with first.connect() as c:
+            c.write("/old", "1")
+        second = self.dom0()
+        entries = self.fill(second)
+        self.break_it(False)
+        self.wait_for(first, "is kept by another daemon")
+        first.stop(signal.SIGTERM)
+        second.kill()
+        self.check_all_there(entries)
+        self.assertEqual(self.aside(), [])
+
+
+if __name__ == "__main__":
+    run()
