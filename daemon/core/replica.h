@@ -33,7 +33,7 @@ struct replica {
 	const char *failure; /* why the link must end, or NULL */
 	size_t refused;      /* changes of either end that the other has refused so far */
 	bool peer_is_legacy;
-	bool served_legacy; /* a legacy VM has had a dump, and may still hold it */
+	bool served_legacy; /* a legacy VM has begun to get a dump, and may hold it */
 	bool peer_resumes;  /* dom0: the VM has a namespace already */
 	bool peer_is_known; /* dom0: and has once brought it here */
 	bool overran;       /* our changes were too many to be kept: start over */

@@ -114,6 +114,7 @@ void resync_dump_request(struct replica *r, const struct message *m)
 	begin_dump(r);
 	if (r->peer_is_legacy && r->served_legacy)
 		sending_emptying(r);
+	r->served_legacy |= r->peer_is_legacy;
 }
 
 /* ---- the beginning of a link, in the VM ---- */

@@ -271,7 +271,6 @@ static void end_dump(struct replica *r)
 	if (outq_add(&r->out, QDB_RESP_MULTIREAD, "", 0, NULL, 0) < 0)
 		return;
 	r->state = REPLICA_LIVE;
-	r->served_legacy |= r->peer_is_legacy;
 }
 
 /* What finds no room or no memory is tried again in the next call. */

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * dom0's daemon starts again, from its state: what the journal or a snapshot of it has.
+ * How far the conversation with the VM had come is a part of that, and each test here
+ * whose name ends in "older" shows what would come of it otherwise.
+ */
+#include "tests/unit/ends.h"
+
+#define GENERATION 0xd0
+#define EMPTIED "WRITE /x=-; RM /; RESP_MULTIREAD /a=1; RESP_MULTIREAD "
+
+static uint8_t kept[65536];
+static size_t kept_len;
+static bool from_journal, without_peer;
+
+static void setup(void)
+{
+	ends_setup();
+	dom0.journal.enabled = true;
+	kept_len = 0;
+	from_journal = without_peer = false;
+}
+
+static void commit(void)
+{
+	if (!journal_prepare(&dom0.journal, &dom0.replica))
+		return;
+	ck_assert(!dom0.journal.incomplete);
+	ck_assert_uint_le(kept_len + dom0.journal.used, sizeof(kept));
+	memcpy(kept + kept_len, dom0.journal.bytes, dom0.journal.used);
+	kept_len += dom0.journal.used;
+	journal_committed(&dom0.journal);
+}
+
+static void take_snapshot(void)
+{
+	struct journal_cursor c = {.has_begun = false};
+
+	kept_len = 0;
+	while (!c.is_done)
+		kept_len += journal_snapshot(&dom0, &c, kept + kept_len,
+					     sizeof(kept) - kept_len);
+}
+
+/* Drops what the state says about the VM. */
+static void forget_peer(void)
+{
+	struct record r;
+	size_t size, left = 0;
+
+	for (size_t at = 0; at < kept_len; at += size) {
+		size = record_decode(&r, kept + at, kept_len - at);
+		ck_assert_uint_gt(size, 0);
+		if (r.type == RECORD_PEER)
+			continue;
+		memmove(kept + left, kept + at, size);
+		left += size;
+	}
+	kept_len = left;
+}
+
+/* From what was committed, and nothing else. */
+static void crash_dom0(void)
+{
+	if (without_peer)
+		forget_peer();
+	disconnect_ends();
+	domain_free(&dom0);
+	domain_init(&dom0, REPLICA_DOM0, GENERATION);
+	ck_assert_int_eq(journal_replay(&dom0, kept, kept_len), 0);
+	dom0.journal.enabled = true;
+}
+
+static void restart_dom0(void)
+{
+	commit();
+	if (!from_journal)
+		take_snapshot();
+	crash_dom0();
+}
+
+/* The VM's change has arrived, and the answer has not; then dom0 changes it again. */
+static void vm_writes_then_dom0(void)
+{
+	set(&dom0, "/k", "first");
+	begin();
+	commit();
+	set(&vm, "/k", "vm");
+	ck_assert(carry(&vm, &dom0));
+	ck_assert_str_eq(get(&dom0, "/k"), "vm");
+	commit();
+	set(&dom0, "/k", "newer");
+	restart_dom0();
+	ck_assert_str_eq(get(&dom0, "/k"), "newer");
+	begin();
+	assert_equal_ends();
+}
+
+static void vm_writes_then_dom0_removes(void)
+{
+	begin();
+	set(&vm, "/k", "vm");
+	ck_assert(carry(&vm, &dom0));
+	commit();
+	ck_assert_int_eq(drop(&dom0, "/k"), 0);
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+}
+
+static void vm_removes_then_dom0_writes(void)
+{
+	set(&dom0, "/k", "first");
+	begin();
+	ck_assert_int_eq(drop(&vm, "/k"), 0);
+	ck_assert(carry(&vm, &dom0));
+	commit();
+	set(&dom0, "/k", "newer");
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+}
+
+START_TEST(what_dom0_wrote_later_stands)
+{
+	from_journal = _i;
+	vm_writes_then_dom0();
+	ck_assert_str_eq(get(&dom0, "/k"), "newer");
+}
+END_TEST
+
+START_TEST(what_dom0_removed_later_does_not_come_back)
+{
+	from_journal = _i;
+	vm_writes_then_dom0_removes();
+	ck_assert_str_eq(get(&dom0, "/k"), "(absent)");
+}
+END_TEST
+
+START_TEST(without_the_record_the_vm_brings_back_what_is_older)
+{
+	from_journal = _i;
+	without_peer = true;
+	vm_writes_then_dom0_removes();
+	ck_assert_str_eq(get(&dom0, "/k"), "vm");
+}
+END_TEST
+
+START_TEST(what_dom0_put_back_stands)
+{
+	from_journal = _i;
+	vm_removes_then_dom0_writes();
+	ck_assert_str_eq(get(&dom0, "/k"), "newer");
+}
+END_TEST
+
+/* The same for a change that had not arrived: it is the newer one. */
+START_TEST(what_was_lost_on_the_way_is_sent_again)
+{
+	from_journal = _i;
+	set(&dom0, "/k", "first");
+	begin();
+	commit();
+	set(&vm, "/k", "vm");
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/k"), "vm");
+}
+END_TEST
+
+/* The VM knows it, so what it lacks has been removed. */
+START_TEST(what_dom0_removed_with_the_link_down_goes)
+{
+	from_journal = _i;
+	set(&dom0, "/a", "1");
+	set(&vm, "/b", "1");
+	begin();
+	commit();
+	disconnect_ends();
+	ck_assert_int_eq(drop(&dom0, "/a"), 0);
+	ck_assert_int_eq(drop(&dom0, "/b"), 0);
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/a"), "(absent)");
+	ck_assert_str_eq(get(&vm, "/b"), "(absent)");
+}
+END_TEST
+
+/* As at the first time: who wrote an entry last is part of the state. */
+START_TEST(restart_after_restart_changes_nothing)
+{
+	from_journal = _i;
+	set(&dom0, "/dom0", "1");
+	set(&vm, "/vm", "1");
+	begin();
+	for (int i = 0; i < 5; i++) {
+		restart_dom0();
+		begin();
+		assert_equal_ends();
+	}
+	ck_assert(namespace_find(&dom0.entries, "/vm", 3)->by_peer);
+	ck_assert(!namespace_find(&dom0.entries, "/dom0", 5)->by_peer);
+}
+END_TEST
+
+/* A legacy VM that has had a dump must be emptied by the next daemon, too. */
+START_TEST(a_legacy_vm_is_emptied_after_a_restart)
+{
+	from_journal = _i;
+	set(&dom0, "/a", "1");
+	begin_as_legacy_vm();
+	restart_dom0();
+	replica_connected(&dom0.replica);
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	ck_assert_str_eq(hear(&dom0), EMPTIED);
+}
+END_TEST
+
+/* A turn takes in what has arrived, commits, and only then prepares what leaves. */
+START_TEST(a_legacy_vm_is_emptied_after_a_crash)
+{
+	uint8_t *space;
+
+	set(&dom0, "/a", "1");
+	replica_connected(&dom0.replica);
+	ck_assert_uint_gt(replica_space(&dom0.replica, &space), MESSAGE_MAX_SIZE);
+	replica_received(&dom0.replica, unit_encode(space, QDB_CMD_MULTIREAD, "", NULL));
+	commit();
+	ck_assert_str_eq(hear(&dom0), "RESP_MULTIREAD /a=1; RESP_MULTIREAD ");
+	crash_dom0();
+	replica_connected(&dom0.replica);
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	ck_assert_str_eq(hear(&dom0), EMPTIED);
+}
+END_TEST
+
+static void fill(TCase *t)
+{
+	tcase_add_checked_fixture(t, setup, ends_teardown);
+	tcase_add_loop_test(t, what_dom0_wrote_later_stands, 0, 2);
+	tcase_add_loop_test(t, what_dom0_removed_later_does_not_come_back, 0, 2);
+	tcase_add_loop_test(t, without_the_record_the_vm_brings_back_what_is_older, 0, 2);
+	tcase_add_loop_test(t, what_dom0_put_back_stands, 0, 2);
+	tcase_add_loop_test(t, what_was_lost_on_the_way_is_sent_again, 0, 2);
+	tcase_add_loop_test(t, what_dom0_removed_with_the_link_down_goes, 0, 2);
+	tcase_add_loop_test(t, restart_after_restart_changes_nothing, 0, 2);
+	tcase_add_loop_test(t, a_legacy_vm_is_emptied_after_a_restart, 0, 2);
+	tcase_add_test(t, a_legacy_vm_is_emptied_after_a_crash);
+}
+
+UNIT_MAIN("resync_state", fill)
