@@ -5,11 +5,12 @@
  * is committed to the state file, and then everyone whom that concerns is told: who made
  * the changes, who watches, and the peer.
  *
- * Everything that can fail is done before anybody can notice this daemon, because another
- * one may be serving in its place. In dom0 this one then takes over at once: new clients
- * wait in the new sockets while the other daemon, if it serves the same VM, ends and
- * leaves the state. Inside a VM that one has the link, without which this one cannot
- * serve: it is left alone until it ends.
+ * All that can keep this daemon from serving is done before anybody can notice it,
+ * because another one may be serving in its place. In dom0 this one then takes over at
+ * once: new clients wait in the new sockets while the other daemon, if it serves the same
+ * VM, ends and leaves the state. That cannot be had before, and need not: whatever
+ * becomes of it, this daemon serves. Inside a VM the other one has the link, without
+ * which this one cannot serve: it is left alone until it ends.
  */
 #include "daemon/daemon.h"
 
@@ -50,6 +51,7 @@ struct daemon {
 	struct clients clients;
 	struct link link;
 	struct state state;
+	char state_path[PATH_MAX]; /* "": none */
 	struct runtime runtime;
 	struct report report;
 	bool has_link;
@@ -143,19 +145,22 @@ static int appear_in_time(struct daemon *d)
 	return appear(d);
 }
 
-static int open_state(struct daemon *d)
+static int find_state(struct daemon *d)
 {
 	const struct options *o = d->options;
-	char path[PATH_MAX];
-	int r;
 
 	if (!o->remote_name || (o->state && strcmp(o->state, "none") == 0))
 		return 0;
-	r = runtime_state_path(&d->runtime, o, path);
-	if (r == 0)
-		state_open(&d->state, path, o->remote_name, o->remote_domid,
+	return runtime_state_path(&d->runtime, o, d->state_path);
+}
+
+static void open_state(struct daemon *d)
+{
+	const struct options *o = d->options;
+
+	if (d->state_path[0])
+		state_open(&d->state, d->state_path, o->remote_name, o->remote_domid,
 			   o->state_sync, &d->domain, d->base);
-	return r;
 }
 
 static int open_link(struct daemon *d)
@@ -347,11 +352,13 @@ static int start(struct daemon *d)
 	if (r == 0)
 		r = bound_connections(d);
 	if (r == 0)
+		r = find_state(d);
+	if (r == 0)
 		r = open_link(d);
 	if (r == 0)
 		r = appear_in_time(d);
 	if (r == 0)
-		r = open_state(d);
+		open_state(d);
 	if (r == 0 && !d->options->foreground && chdir("/") < 0)
 		log_warning("cannot leave the working directory: %s", strerror(errno));
 	return r;

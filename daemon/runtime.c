@@ -11,6 +11,9 @@
 
 #include "daemon/log.h"
 
+/* What a state's path may be longer for the files beside it. */
+#define BESIDE 32
+
 static int cannot(const char *what, const char *path, int error)
 {
 	log_error("cannot %s %s: %s", what, path, strerror(-error));
@@ -136,7 +139,7 @@ int runtime_state_path(const struct runtime *r, const struct options *o, char *p
 		return cannot("use", o->state, -errno);
 	else
 		n = snprintf(path, PATH_MAX, "%s/%s", here, o->state);
-	return n < PATH_MAX ? 0 : cannot("use", o->state, -ENAMETOOLONG);
+	return n < PATH_MAX - BESIDE ? 0 : cannot("use", o->state, -ENAMETOOLONG);
 }
 
 int runtime_appear(struct runtime *r)

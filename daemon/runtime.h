@@ -32,7 +32,8 @@ int runtime_prepare(struct runtime *r, const struct options *o, struct clients *
  */
 int runtime_find_other(const struct runtime *r);
 
-/* Where the state is kept, an absolute path of at most PATH_MAX bytes. */
+/* Where the state is kept, an absolute path, to which a suffix can be added in PATH_MAX.
+ */
 int runtime_state_path(const struct runtime *r, const struct options *o, char *path);
 
 /* Takes the place of whoever is found now. */

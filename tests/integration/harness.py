@@ -26,8 +26,8 @@ import unittest
 from peers import FakeDom0Server, FakeVM
 from qdb import TIMEOUT, Connection
 
-DAEMON = os.environ.get("QUBESDB_DAEMON", "daemon/qubesdb-daemon")
-CLIENT = os.environ.get("QUBESDB_CLIENT", "client")
+DAEMON = os.path.abspath(os.environ.get("QUBESDB_DAEMON", "daemon/qubesdb-daemon"))
+CLIENT = os.path.abspath(os.environ.get("QUBESDB_CLIENT", "client"))
 # What lets a VM write as much as dom0.
 VM_WRITES_ALL = ["--quota=vm-entries=100000", "--quota=vm-bytes=32M"]
 REPORT = re.compile(r"Sanitizer|runtime error:|stack smashing|buffer overflow detected")

@@ -78,6 +78,17 @@ class FailedSecond(Case):
         for run_dir in "none/below", "r" * 90:
             self.check_fails(self.first, run_dir)
 
+    def test_state_file(self):
+        """One that cannot even be named; it is opened later, and that cannot fail."""
+        self.check_fails(self.first, options=["--state=" + "/x" * 2100])
+        self.check_fails(self.first, options=["--state=" + "/x" * 2040])
+
+        def go_nowhere():
+            os.mkdir(self.home / "gone")
+            os.chdir(self.home / "gone")
+            os.rmdir(self.home / "gone")
+        self.check_fails(self.first, options=["--state=here"], prepare=go_nowhere)
+
     def test_vchan_directory(self):
         self.check_fails(self.first, env={"VCHAN_SOCKET_DIR": self.home / "none/below"})
 
