@@ -237,6 +237,8 @@ static enum statefile_result load(struct state *s)
 		start_over(s);
 		return result;
 	}
+	/* What a crash has left of a commit would be taken for damage after the next. */
+	statefile_empty_log(&s->file);
 	s->owner = owner;
 	s->domain->replica.id = owner.generation;
 	s->snapshot_size = size_of_snapshot(s->domain);
@@ -299,9 +301,12 @@ static bool empty(struct state *s)
 {
 	char log[PATH_MAX];
 
+	if (!is_at_path(s)) {
+		state_forget(s);
+		return false;
+	}
 	snprintf(log, sizeof(log), "%s%s", s->path, WAL_SUFFIX);
-	if (!is_at_path(s) || ftruncate(s->fd, 0) < 0 ||
-	    (truncate(log, 0) < 0 && errno != ENOENT)) {
+	if (ftruncate(s->fd, 0) < 0 || (truncate(log, 0) < 0 && errno != ENOENT)) {
 		log_error("cannot empty the state %s: %s", s->path, strerror(errno));
 		return false;
 	}

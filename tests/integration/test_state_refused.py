@@ -7,6 +7,7 @@ its own at all.
 import os
 import socket
 import sqlite3
+import struct
 import unittest
 
 from harness import run
@@ -194,6 +195,25 @@ class Beside(StateCase):
         self.assertIn("has left its log behind: it is moved to", daemon.output())
         self.assertEqual(self.files()["qubesdb.work.state.aside-wal"], before)
         self.check_works(daemon)
+
+    def leave_commit_under_way(self):
+        """The header of a frame that ends a commit, and not all of the page after it."""
+        with open(self.state + "-wal", "r+b") as f:
+            header = f.read(32)
+            size = 24 + int.from_bytes(header[8:12], "big")
+            frames = (f.seek(0, os.SEEK_END) - 32) // size + 8
+            f.seek(32 + frames * size)
+            f.write(struct.pack(">II8s8s", 2, 9, header[16:24], b"checksum") + b"half of a page")
+
+    def test_crashes_in_commits(self):
+        """Each may leave the beginning of a commit; all together they are no damage."""
+        for i in range(4):
+            daemon = self.dom0()
+            with daemon.connect() as c:
+                self.assertEqual(c.snapshot(), {"/i": b"%d" % (i - 1)} if i else {})
+                c.write("/i", b"%d" % i)
+            daemon.kill()
+            self.leave_commit_under_way()
 
     def test_rollback_journal(self):
         """This program makes none that means anything."""
