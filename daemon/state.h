@@ -25,8 +25,7 @@
 #include "daemon/installed.h"
 #include "daemon/statefile.h"
 
-/* The database, its write-ahead log, and the index of that, which others may have made.
- */
+/* The database, its write-ahead log, and an index of that, which others may have made. */
 #define STATE_FILES 3
 
 struct state {

@@ -17,8 +17,7 @@
 
 #define TRIES 4
 
-/* A file that is there but cannot be read is tried again after pauses, each the double.
- */
+/* A file that is there but cannot be read is tried again, after pauses that double. */
 #define LOADS 6
 #define FIRST_PAUSE_NS 50000000
 

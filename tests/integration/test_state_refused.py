@@ -5,6 +5,7 @@ State files that a daemon must not use: of another VM, of a newer format, damage
 its own at all.
 """
 import os
+import re
 import socket
 import sqlite3
 import struct
@@ -90,6 +91,68 @@ class Refused(StateCase):
         os.truncate(self.state, 5000)
         os.truncate(self.state + "-wal", 40)
         self.check_set_aside("is damaged", old)
+
+
+class Damaged(StateCase):
+    """
+    All that was acknowledged or, said in the log, nothing. Damage at the end of the write-ahead
+    log may cost one or two commits. (Every offset: tests/unit/test_statefile.c.)
+    """
+
+    def setUp(self):
+        super().setUp()
+        whole = self.make()
+        directory = {**whole, "/d/1": b"1", "/d/2": b"2"}  # the last two: rm /e/removed, rm /d/
+        self.allowed = [whole, directory, {**directory, "/e/removed": b"r"}]
+        self.save()
+
+    def check(self, suffix, change):
+        self.restore()
+        with open(self.state + suffix, "r+b") as f:
+            change(f)
+        before = self.files()
+        daemon = self.dom0()
+        entries = self.entries(daemon)
+        daemon.kill()
+        refused = re.search("is (damaged|of another domain): it is moved to ", daemon.output())
+        if refused:
+            self.assertEqual(entries, {})
+            for name, content in before.items():
+                kept = name.replace(".state", ".state.aside")
+                self.assertEqual(self.files().get(kept), content, name)
+        else:
+            allowed = self.allowed if suffix else self.allowed[:1]
+            self.assertTrue(entries in allowed, (len(entries), daemon.output()))
+        return refused
+
+    def some(self, suffix):
+        size = os.path.getsize(self.home / ("saved" + suffix))
+        return [*range(0, size, size // 40), size - 1]
+
+    def test_byte(self):
+        for suffix in "", "-wal":
+            for at in self.some(suffix):
+                def change(f, at=at):
+                    f.seek(at)
+                    byte = f.read(1)[0]
+                    f.seek(at)
+                    f.write(bytes([byte ^ 0x41]))
+                with self.subTest(file=suffix, at=at):
+                    self.check(suffix, change)
+
+    def test_cut(self):
+        """With the log whole; and without one, as a daemon leaves it that has ended."""
+        for at in self.some(""):
+            with self.subTest(at=at):
+                self.check("", lambda f, at=at: f.truncate(at))
+
+        self.restore()
+        self.dom0().stop()
+        os.unlink(self.home / "saved-wal")
+        self.save()
+        for at in range(1, os.path.getsize(self.state) - 8192, 509):
+            with self.subTest(closed=at):
+                self.assertTrue(self.check("", lambda f, at=at: f.truncate(at)))
 
 
 class NotOurs(StateCase):
