@@ -76,8 +76,9 @@ static bool make_file(struct edit *edit)
 		written = fclose(file) == 0 && written;
 	}
 	if (!written)
-		failure_say(edit->o, "Failed to write %s: %s", edit->file,
-			    strerror(errno));
+		failure_say(edit->o,
+			    "Failed to write %s: %s; TMPDIR chooses another place",
+			    edit->file, strerror(errno));
 	if (fd >= 0 && !written)
 		unlink(edit->file);
 	return written;

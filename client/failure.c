@@ -10,12 +10,13 @@
 #include "client/failure.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "client/commands.h"
 #include "client/sockets.h"
+#include "lib/qubesdb-client.h"
 
 #define PATH_CHARACTERS \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.:@-"
@@ -73,16 +74,22 @@ static const char *find_reason(const struct options *o, enum attempt attempt,
 	const char *fault = failure_path_fault(attempt, path);
 
 	if (error == EPIPE)
-		return "the connection to the daemon is lost";
-	if (error != 0 && error != EPROTO)
+		return "the connection to the daemon is lost; try again when it is back";
+	if (error != 0 && error != EPROTO && error != ENOENT)
 		return strerror(error);
 	if (fault)
 		return fault;
+	if (error == ENOENT)
+		return path[strlen(path) - 1] == '/'
+			       ? "the path ends in '/', so it names a directory, not an "
+				 "entry"
+			       : "there is no such entry; -w waits for one";
 	if (value && failure_value_fault(value, strlen(value)))
 		return failure_value_fault(value, strlen(value));
 	if (attempts[attempt].changes && !sockets_can_write(o->domain))
-		return "the connection is read-only";
-	return "refused by the daemon";
+		return "the connection is read-only; try as a user who may open the "
+		       "read-write socket";
+	return "refused by the daemon; if for a quota, its log says which";
 }
 
 void failure_report(const struct options *o, enum attempt attempt, const char *path,
@@ -92,11 +99,8 @@ void failure_report(const struct options *o, enum attempt attempt, const char *p
 
 	if (o->quiet)
 		return;
-	if (error == ENOENT)
-		fprintf(stderr, "Failed to %s %s\n", attempts[attempt].verb, path);
-	else
-		fprintf(stderr, "Failed to %s %s: %s\n", attempts[attempt].verb, path,
-			find_reason(o, attempt, path, value, error));
+	fprintf(stderr, "Failed to %s %s: %s\n", attempts[attempt].verb, path,
+		find_reason(o, attempt, path, value, error));
 }
 
 const char *failure_domain(const struct options *o)
@@ -104,18 +108,35 @@ const char *failure_domain(const struct options *o)
 	return o->domain ? o->domain : "local";
 }
 
+static const char *advise_on_connecting(const struct options *o, int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ECONNREFUSED:
+		return o->domain ? "; does the VM run, and its qubesdb-daemon?"
+				 : "; does qubesdb-daemon run?";
+	case EACCES:
+	case EPERM:
+		return "; become a member of the group that may open it, or root";
+	case ENAMETOOLONG:
+		return "; the name or QUBESDB_RUNTIME_DIR is too long";
+	default:
+		return "";
+	}
+}
+
 void failure_report_connect(const struct options *o)
 {
 	int error = errno;
+	char path[PATH_MAX];
 
-	if (o->command && o->command->added)
-		failure_say(o, "Failed connect to %s daemon: %s%s", failure_domain(o),
-			    strerror(error),
-			    error == ENOENT || error == ECONNREFUSED
-				    ? "; does the VM run, and its qubesdb-daemon?"
-				    : "");
+	if (qdb_find_socket(o->domain, false, path, sizeof(path)) < 0)
+		failure_say(o,
+			    "Failed connect to %s daemon: no VM's name has a '/' in it",
+			    failure_domain(o));
 	else
-		failure_say(o, "Failed connect to %s daemon", failure_domain(o));
+		failure_say(o, "Failed connect to %s daemon: %s: %s%s", failure_domain(o),
+			    path, strerror(error), advise_on_connecting(o, error));
 }
 
 void failure_say(const struct options *o, const char *format, ...)

@@ -26,8 +26,8 @@ enum attempt {
 
 /*
  * Prints "Failed to VERB PATH: REASON" on standard error, unless -q, after a call of the
- * library failed with errno. An absent entry needs no reason. `value` is what was to be
- * written, NULL for the other attempts.
+ * library failed with errno. `value` is what was to be written, NULL for the other
+ * attempts.
  */
 void failure_report(const struct options *o, enum attempt attempt, const char *path,
 		    const char *value);

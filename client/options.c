@@ -104,7 +104,7 @@ static enum options_result take_events(struct parser *p, const char *text)
 	p->o->events = strtol(text, &end, 10);
 	if (errno == 0 && end != text && *end == '\0')
 		return OPTIONS_RUN;
-	fprintf(stderr, "%s: not a number: %s\n", p->program, text);
+	fprintf(stderr, "%s: -n: not a number: %s\n", p->program, text);
 	return OPTIONS_WRONG;
 }
 
@@ -116,7 +116,8 @@ static enum options_result take_timeout(struct parser *p, const char *text)
 	p->o->timeout = strtod(text, &end);
 	if (end != text && *end == '\0' && p->o->timeout > 0 && p->o->timeout <= 1e9)
 		return OPTIONS_RUN;
-	fprintf(stderr, "%s: not a number of seconds above 0: %s\n", p->program, text);
+	fprintf(stderr, "%s: --timeout: not a number of seconds above 0: %s\n",
+		p->program, text);
 	return OPTIONS_WRONG;
 }
 

@@ -53,6 +53,10 @@ int main(int argc, char **argv)
 
 	output_reserve_descriptors();
 	if (argc < 2 || argc > 3 || (argc == 3 && !parse_status(&status, argv[2]))) {
+		if (argc == 3)
+			fprintf(stderr,
+				"qubesdb-read-bool: not an exit status, 0 to 255: %s\n",
+				argv[2]);
 		fprintf(stderr, "Usage: qubesdb-read-bool KEY [DEFAULT]\n");
 		return STATUS_ERROR;
 	}

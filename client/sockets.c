@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/qubesdb-client.h"
+
 static const char *directory(void)
 {
 	const char *given = secure_getenv("QUBESDB_RUNTIME_DIR");
@@ -19,14 +21,15 @@ static const char *directory(void)
 	return given && given[0] ? given : "/var/run/qubes";
 }
 
-static bool can_connect(const char *path)
+bool sockets_can_write(const char *domain)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int len = qdb_find_socket(domain, false, address.sun_path,
+				  sizeof(address.sun_path));
 	int fd, failed;
 
-	if (strlen(path) >= sizeof(address.sun_path))
+	if (len < 0 || (size_t)len >= sizeof(address.sun_path))
 		return false;
-	strcpy(address.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return false;
@@ -35,19 +38,6 @@ static bool can_connect(const char *path)
 		failed = 0;
 	close(fd);
 	return !failed;
-}
-
-bool sockets_can_write(const char *domain)
-{
-	char *path;
-	bool connected;
-
-	if (asprintf(&path, "%s/qubesdb%s%s.sock", directory(), domain ? "." : "",
-		     domain ? domain : "") < 0)
-		return true;
-	connected = can_connect(path);
-	free(path);
-	return connected;
 }
 
 /* Neither qubesdb.sock nor qubesdb.ro.sock, which have no name in them. */

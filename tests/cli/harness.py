@@ -22,6 +22,8 @@ COMMANDS = ["read", "write", "rm", "list", "multiread", "watch"]  # the deployed
 ADDED = ["dump", "restore", "edit", "ls", "count", "exists", "wait", "status", "trace"]
 PATIENCE = 60  # seconds after which something that never happens is a failure
 NAME = "test"
+REFUSED = b"refused by the daemon; if for a quota, its log says which\n"
+READ_ONLY = b"the connection is read-only; try as a user who may open the read-write socket\n"
 
 client_dir = None
 daemon_path = None
@@ -240,6 +242,13 @@ class CommandTest(unittest.TestCase):
         for link in links:
             os.symlink(os.path.join(self.daemon.dir, link), os.path.join(path, link))
         return path
+
+    def no_connection(self, directory, domain=None):
+        """What commands say where no daemon is."""
+        where = os.path.join(directory, f"qubesdb.{domain}.sock" if domain else "qubesdb.sock")
+        advice = "does the VM run, and its qubesdb-daemon?" if domain else "does qubesdb-daemon run?"
+        return (f"Failed connect to {domain or 'local'} daemon: {where}: No such file or directory;"
+                f" {advice}\n").encode()
 
     def read_only_directory(self):
         return self.directory(["qubesdb.ro.sock", f"qubesdb.{NAME}.ro.sock"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 import re
 
-from harness import NOENT, RM, WRITE, CommandTest
+from harness import NOENT, REFUSED, RM, WRITE, CommandTest
 
 
 class Write(CommandTest):
@@ -72,6 +72,6 @@ class Remove(CommandTest):
         tap = self.tap()
         tap.refused.add(b"/a")
         self.check("rm", "/a", "/b", status=1, runtime_dir=tap.dir,
-                   err=b"Failed to rm /a: refused by the daemon\n")
+                   err=b"Failed to rm /a: " + REFUSED)
         self.assertEqual(tap.requests, [(RM, b"/a"), (RM, b"/b")])
         self.assertIsNone(self.daemon.get(b"/b"))

@@ -5,7 +5,7 @@ import random
 import re
 import subprocess
 
-from harness import LIST, MULTIREAD, R_LIST, RM, WRITE, CommandTest
+from harness import LIST, MULTIREAD, R_LIST, READ_ONLY, REFUSED, RM, WRITE, CommandTest
 
 SAMPLES = {  # value: (as text, as JSON)
     b"": (b"/v =", b'""'),
@@ -73,7 +73,7 @@ class Dump(Dumps):
         tap = self.tap()
         tap.refused.add(R_LIST)
         self.check("dump", "/none/", status=1, runtime_dir=tap.dir,
-                   err=b"Failed to dump /none/: refused by the daemon\n")
+                   err=b"Failed to dump /none/: " + REFUSED)
         self.assertEqual([kind for kind, _ in tap.requests], [MULTIREAD, LIST])
 
 
@@ -208,11 +208,11 @@ class Restore(Dumps):
         tap = self.tap()
         tap.refused.add(b"/b")
         self.check("restore", feed=b"/a = 0\n/b = 1\n/c = 2\n", runtime_dir=tap.dir, status=1,
-                   err=re.compile(rb"\AFailed to write /b: refused by the daemon\n"
+                   err=re.compile(rb"\AFailed to write /b: " + REFUSED +
                                   rb"Stopped after 0 removed and 1 written entries of the local "))
         self.assertEqual(tap.requests, [(WRITE, b"/c"), (WRITE, b"/b")])
         self.check("restore", feed=b"/a = 0\n", runtime_dir=self.read_only_directory(), status=1,
-                   err=re.compile(rb"\AFailed to write /a: the connection is read-only\n"))
+                   err=re.compile(rb"\AFailed to write /a: " + READ_ONLY))
         self.check("restore", "-q", feed=b"/a = 0\n", runtime_dir=self.read_only_directory(),
                    status=1)
 

@@ -6,39 +6,49 @@ import shutil
 import subprocess
 
 import harness
-from harness import COMMANDS, NAME, CommandTest, listen
+from harness import COMMANDS, NAME, READ_ONLY, REFUSED, CommandTest, listen
 
 ARGS = {"read": ["/a"], "write": ["/a", "v"], "rm": ["/a"], "list": ["/a"], "multiread": ["/a"],
-        "watch": ["/a"]}
+        "watch": ["/a"], "dump": []}
 TOO_LONG_PATH = "/" + "x" * 63
 
 
 class NoConnection(CommandTest):
     def test_local(self):
-        for name in COMMANDS:
+        nowhere = self.directory()
+        for name, args in ARGS.items():
             with self.subTest(name):
-                self.check(name, *ARGS[name], status=1, runtime_dir=self.directory(),
-                           err=b"Failed connect to local daemon\n")
+                self.check(name, *args, status=1, runtime_dir=nowhere,
+                           err=self.no_connection(nowhere))
 
     def test_domain(self):
-        for name in COMMANDS:
+        for name, args in ARGS.items():
             with self.subTest(name):
-                self.check(name, "-d", "nobody", *ARGS[name], status=1,
-                           err=b"Failed connect to nobody daemon\n")
-
-    def test_added_commands_say_why(self):
-        self.check("dump", "-d", "nobody", status=1, err=re.compile(
-            rb"\AFailed connect to nobody daemon: No such file .*qubesdb-daemon\?\n\Z"))
-        self.check("dump", "-d", "a/b", status=1,
-                   err=b"Failed connect to a/b daemon: Invalid argument\n")
+                self.check(name, "-d", "nobody", *args, status=1,
+                           err=self.no_connection(self.daemon.dir, "nobody"))
         self.check("dump", "-q", "-d", "nobody", status=1)
+
+    def test_no_name(self):
+        self.check("dump", "-d", "a/b", status=1,
+                   err=b"Failed connect to a/b daemon: no VM's name has a '/' in it\n")
+        self.check("dump", "-d", "x" * 200, status=1, err=re.compile(
+            rb"daemon: .*: File name too long; the name or QUBESDB_RUNTIME_DIR is too long\n\Z"))
+
+    def test_no_permission(self):
+        where = self.directory(["qubesdb.sock"])
+        os.chmod(where, 0)
+        powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if not os.geteuid() else []
+        self.check("/usr/bin/env", *powerless, f"{harness.client_dir}/qubesdb-read", "/a", status=1,
+                   runtime_dir=where, err=re.compile(
+                       rb"Permission denied; become a member of the group that may open it, or "))
 
     def test_the_default_is_not_used(self):
         self.check("read", "-e", "D", "/a", status=1, runtime_dir=self.directory(), err=None)
 
     def test_waiting_does_not_wait_for_a_first_connection(self):
-        self.check("read", "-w", "/a", status=1, runtime_dir=self.directory(),
-                   err=b"Failed connect to local daemon\n")
+        nowhere = self.directory()
+        self.check("read", "-w", "/a", status=1, runtime_dir=nowhere,
+                   err=self.no_connection(nowhere))
 
     def test_quiet(self):
         self.check("read", "-q", "/a", status=1, runtime_dir=self.directory())
@@ -57,7 +67,7 @@ class ReadOnlyConnection(CommandTest):
     def test_changing_is_refused_and_explained(self):
         self.daemon.put(b"/a", b"1")
         where = self.read_only_directory()
-        reason = b"the connection is read-only\n"
+        reason = READ_ONLY
         for domain in ([], ["-d", NAME]):
             self.check("write", *domain, "/a", "v", status=1, runtime_dir=where,
                        err=b"Failed to write /a: " + reason)
@@ -69,7 +79,7 @@ class ReadOnlyConnection(CommandTest):
         where = self.read_only_directory()
         listen(os.path.join(where, "qubesdb.sock")).close()
         self.check("write", "/a", "v", status=1, runtime_dir=where,
-                   err=b"Failed to write /a: the connection is read-only\n")
+                   err=b"Failed to write /a: " + READ_ONLY)
 
     def test_the_value_and_the_path_are_looked_at_first(self):
         where = self.read_only_directory()
@@ -133,7 +143,7 @@ class Reasons(CommandTest):
         except (OSError, subprocess.CalledProcessError):
             self.skipTest("no mounts of its own here")
         self.check(*inside, f"{harness.client_dir}/qubesdb-write", "/a", "v", status=1,
-                   err=b"Failed to write /a: refused by the daemon\n")
+                   err=b"Failed to write /a: " + REFUSED)
 
     def test_refused_otherwise(self):
         tap = self.tap()
@@ -142,7 +152,7 @@ class Reasons(CommandTest):
             for domain in ([], ["-d", NAME]):
                 with self.subTest(name=name, domain=domain):
                     self.check(name, *domain, *ARGS[name], status=1, runtime_dir=tap.dir,
-                               err=b"Failed to %s /a: refused by the daemon\n" % name.encode())
+                               err=b"Failed to %s /a: " % name.encode() + REFUSED)
 
 
 class Output(CommandTest):

@@ -4,7 +4,7 @@ import json
 import os
 import re
 
-from harness import R_LIST, CommandTest
+from harness import R_LIST, REFUSED, CommandTest
 
 
 class Filled(CommandTest):
@@ -104,7 +104,7 @@ class Count(Filled):
         tap = self.tap()
         tap.refused.add(R_LIST)
         self.check("count", status=1, runtime_dir=tap.dir,
-                   err=b"Failed to count /: refused by the daemon\n")
+                   err=b"Failed to count /: " + REFUSED)
 
 
 class Exists(Filled):

@@ -23,10 +23,13 @@ class ReadBool(CommandTest):
         for args in ([], ["/a", "1", "2"], ["/a", ""], ["/a", "x"], ["/a", "-1"], ["/a", "256"],
                      ["/a", "1x"]):
             with self.subTest(args):
-                self.check("read-bool", *args, status=3, err=re.compile(rb"\AUsage: "))
+                self.check("read-bool", *args, status=3, err=re.compile(rb"^Usage: ", re.M))
+        self.check("read-bool", "/a", "x", status=3, err=re.compile(
+            rb"\Aqubesdb-read-bool: not an exit status, 0 to 255: x\nUsage: "))
 
     def test_errors(self):
         self.check("read-bool", "/b d", status=3, err=re.compile(rb"\AFailed to read /b d: "))
         self.check("read-bool", "rel", "0", status=3, err=re.compile(rb"\AFailed to read rel: "))
-        self.check("read-bool", "/a", "0", status=3, runtime_dir=self.directory(),
-                   err=b"Failed connect to local daemon\n")
+        nowhere = self.directory()
+        self.check("read-bool", "/a", "0", status=3, runtime_dir=nowhere,
+                   err=self.no_connection(nowhere))

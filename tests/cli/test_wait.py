@@ -3,7 +3,8 @@ import os
 import re
 import signal
 
-from harness import NOENT, OK, R_READ, READ, RM, WATCH, CommandTest, listen, receive
+from harness import (NOENT, OK, R_READ, READ, REFUSED, RM, WATCH, CommandTest, listen,
+                     receive)
 
 
 class Wait(CommandTest):
@@ -79,7 +80,7 @@ class Wait(CommandTest):
         tap = self.tap()
         tap.refused.add(OK)
         self.check("wait", "/a", status=1, runtime_dir=tap.dir,
-                   err=b"Failed to wait for /a: refused by the daemon\n")
+                   err=b"Failed to wait for /a: " + REFUSED)
 
     def test_arguments(self):
         for args in ([], ["-q"], ["/a", "1", "2"], ["--timeout=0", "/a"], ["--timeout=-1", "/a"],

@@ -3,7 +3,7 @@ import json
 import re
 from datetime import datetime, timezone
 
-from harness import OK, R_READ, RM, WATCH, WRITE, CommandTest
+from harness import OK, R_READ, REFUSED, RM, WATCH, WRITE, CommandTest
 
 
 class Watch(CommandTest):
@@ -90,7 +90,7 @@ class Watch(CommandTest):
         process = self.start_watching("--values", "/a")
         self.tapped.refused.add(R_READ)
         self.daemon.put(b"/a")
-        self.finish(process, 1, err=b"Failed to read /a: refused by the daemon\n")
+        self.finish(process, 1, err=b"Failed to read /a: " + REFUSED)
 
     def test_a_watch_that_cannot_be_set(self):
         for bad in ("/b d", "rel", "/" + "x" * 63):
@@ -100,13 +100,14 @@ class Watch(CommandTest):
         tap = self.tap()
         tap.refused.add(b"/a")
         self.check("watch", "/a", "/b", status=1, runtime_dir=tap.dir,
-                   err=b"Failed to watch /a: refused by the daemon\n")
+                   err=b"Failed to watch /a: " + REFUSED)
         self.assertEqual(tap.requests, [(WATCH, b"/a")])
 
     def test_ends_with_the_daemon(self):
         process = self.start_watching("-n", "-1", "/a")
         self.tapped.stop()
-        self.finish(process, 1, err=b"Failed to watch /a: the connection to the daemon is lost\n")
+        self.finish(process, 1, err=b"Failed to watch /a: the connection to the daemon is lost; try "
+                    b"again when it is back\n")
         self.tapped.start()
         process = self.start_watching("-qn", "2", "/a")
         self.tapped.stop()
