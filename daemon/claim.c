@@ -12,27 +12,28 @@
 #include "daemon/log.h"
 
 #define FIRST_OFFSET ((off_t)1 << 40)
-#define DOMIDS 0x8000
+/* Each domain id has an offset of its own in a range of this length. */
+#define RANGE 0x8000
 
 /* How long a daemon has to end by itself, and how long the kernel has to end it. */
 #define PATIENCE_MS 5000
 
 #define TRIES 10
 
-static struct flock lock_of(int domid, off_t domids)
+static struct flock lock_of(int domid, off_t len)
 {
 	return (struct flock){
 		.l_type = F_WRLCK,
 		.l_whence = SEEK_SET,
 		.l_start = FIRST_OFFSET + domid,
-		.l_len = domids,
+		.l_len = len,
 	};
 }
 
 /* 0 if nobody holds it. */
 static pid_t find_holder(int fd, int *domid)
 {
-	struct flock lock = lock_of(0, DOMIDS);
+	struct flock lock = lock_of(0, RANGE);
 
 	if (fcntl(fd, F_GETLK, &lock) < 0)
 		return -errno;

@@ -13,9 +13,6 @@
 #define DEFAULT_RUNTIME_DIR "/var/run/qubes"
 #define DEFAULT_LOG_DIR "/var/log/qubes"
 
-/* Xen's DOMID_FIRST_RESERVED: ids from here on are not domains. */
-#define DOMIDS 0x7ff0
-
 /* What is left of a socket address for the name, with directory and suffixes around. */
 #define NAME_SIZE 64
 
@@ -162,7 +159,7 @@ static bool take_arguments(struct options *o, int n, char **arguments)
 		return bad("missing argument", "REMOTE-DOMID");
 	if (n > 2)
 		return bad("too many arguments, from", arguments[2]);
-	o->remote_domid = parse_number(arguments[0], 10, DOMIDS);
+	o->remote_domid = parse_number(arguments[0], 10, VCHAN_DOMIDS);
 	if (o->remote_domid < 0)
 		return bad("not a domain id", arguments[0]);
 	if (n == 1 || arguments[1][0] == '\0')

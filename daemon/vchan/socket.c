@@ -28,9 +28,6 @@
 /* A unix socket takes this much whole or not at all. */
 #define WRITE_SIZE (32u * 1024u)
 
-/* Xen's DOMID_FIRST_RESERVED, so that a stand-in is as choosy. */
-#define DOMIDS 0x7ff0
-
 #define FIRST_RETRY_MS 10
 #define LAST_RETRY_MS 1000
 
@@ -159,7 +156,7 @@ static int own_domid(void)
 	if (!s || !*s)
 		return 0;
 	n = strtol(s, &end, 10);
-	if (isdigit((unsigned char)*s) && *end == '\0' && n < DOMIDS)
+	if (isdigit((unsigned char)*s) && *end == '\0' && n < VCHAN_DOMIDS)
 		return (int)n;
 	log_error("VCHAN_DOMAIN is not a domain id: %s", s);
 	return -EINVAL;

@@ -23,6 +23,10 @@
  */
 #define VCHAN_PIECE_SIZE (MESSAGE_MAX_SIZE + MESSAGE_HEADER_SIZE)
 
+/* Xen's DOMID_FIRST_RESERVED: ids from here on are not domains. Stand-ins are as choosy.
+ */
+#define VCHAN_DOMIDS 0x7ff0
+
 enum vchan_end { VCHAN_SERVER, VCHAN_CLIENT };
 
 struct vchan_handlers {
