@@ -2,9 +2,10 @@
 /*
  * A peer that connects and closes, again and again, with libxenvchan alone.
  *
- *   vchan-churn server DOMID PATH COUNT   publishes a vchan, closes it when a client is
- * there vchan-churn client DOMID PATH COUNT   connects when a new one is published, and
- * closes
+ *   vchan-churn server DOMID PATH COUNT   publishes a vchan, closes it when a client
+ *                                         is there
+ *   vchan-churn client DOMID PATH COUNT   connects when a new one is published, and
+ *                                         closes
  */
 #include <errno.h>
 #include <libxenvchan.h>

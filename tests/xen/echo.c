@@ -2,36 +2,22 @@
 /*
  * The floor under every round trip: libxenvchan alone.
  *
- *   vchan-echo server DOMID PATH COUNT   in dom0: sends COUNT messages of the size of a
- * small QubesDB write one by one and waits for each to come back; prints "median_us=N
- * max_us=N" vchan-echo client DOMID PATH         in the guest: sends back what comes,
- * until the server leaves
+ *   vchan-echo server DOMID PATH COUNT   in dom0: sends COUNT messages, as long as a
+ *                                        small WRITE, and waits for each to come back
+ *   vchan-echo client DOMID PATH         in the guest: sends back what comes, until the
+ *                                        server leaves
  *
- * Both use nothing but what an unprivileged guest has: xenbus, evtchn and gntdev (or
- * gntalloc).
+ * "server" prints "median_us=N max_us=N". Both use nothing but what an unprivileged guest
+ * has: xenbus, evtchn and gntdev (or gntalloc).
  */
 #include <libxenvchan.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "timing.h"
 
 #define MESSAGE 80
-
-static long now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000L + t.tv_nsec / 1000;
-}
-
-static int compare(const void *left, const void *right)
-{
-	long a = *(const long *)left, b = *(const long *)right;
-
-	return (a > b) - (a < b);
-}
 
 static int wait_client(struct libxenvchan *vchan)
 {
@@ -74,8 +60,7 @@ static int server(int domid, const char *path, int count)
 	puts("listening");
 	fflush(stdout);
 	if (wait_client(vchan) == 0 && round_trips(vchan, took, count) == 0) {
-		qsort(took, (size_t)count, sizeof(*took), compare);
-		printf("median_us=%ld max_us=%ld\n", took[count / 2], took[count - 1]);
+		print_times(took, count);
 		rc = 0;
 	}
 	libxenvchan_close(vchan);

@@ -14,22 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static long now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000L + t.tv_nsec / 1000;
-}
-
-static int compare(const void *left, const void *right)
-{
-	long a = *(const long *)left, b = *(const long *)right;
-
-	return (a > b) - (a < b);
-}
+#include "timing.h"
 
 static int fails(const char *what)
 {
@@ -115,8 +101,7 @@ static int measure(char *name, bool both_ways, int count)
 	}
 	if (both_ways && ping(h, "end") < 0)
 		return fails("no end");
-	qsort(took, (size_t)count, sizeof(*took), compare);
-	printf("median_us=%ld max_us=%ld\n", took[count / 2], took[count - 1]);
+	print_times(took, count);
 	free(took);
 	qdb_close(h);
 	return 0;

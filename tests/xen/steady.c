@@ -2,16 +2,19 @@
 /*
  * A local client in dom0 that is served throughout, or says that it was not.
  *
- *   qdb-steady NAME COUNT     COUNT round trips, each a write or a read of what was
- * written; 0: until SIGTERM. Prints "round_trips=N max_us=N".
+ *   qdb-steady NAME COUNT   COUNT round trips, each a write or a read of what was
+ *                           written; 0: until SIGTERM
+ *
+ * Prints "round_trips=N max_us=N".
  */
 #include <qubesdb-client.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "timing.h"
 
 static volatile sig_atomic_t ended;
 
@@ -19,14 +22,6 @@ static void on_end(int signal)
 {
 	(void)signal;
 	ended = 1;
-}
-
-static long now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000L + t.tv_nsec / 1000;
 }
 
 static int write_and_read(qdb_handle_t h, long turn)
