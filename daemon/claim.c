@@ -66,7 +66,9 @@ static int end_holder(int fd, pid_t pid)
 	if (find_holder(fd, &domid) == pid) {
 		log_info("taking over from the daemon with process id %ld", (long)pid);
 		if (!send_and_wait(pidfd, SIGTERM)) {
-			log_warning("it does not end, so it is killed");
+			log_warning("the daemon with process id %ld does not end, so it "
+				    "is killed",
+				    (long)pid);
 			r = send_and_wait(pidfd, SIGKILL) ? 0 : -ETIMEDOUT;
 		}
 	}

@@ -61,20 +61,26 @@ struct daemon {
 	int failure; /* why it ends, a negative errno, if that is one */
 };
 
+/* Of the other side. */
+static const char *name_of(const struct options *o)
+{
+	return o->remote_name ? o->remote_name : "dom0";
+}
+
 static int begin_log(const struct daemon *d)
 {
 	const struct options *o = d->options;
-	const char *name = o->remote_name ? o->remote_name : "dom0";
 	char path[PATH_MAX];
 	int n, r;
 
-	log_set_name(name);
 	if (o->foreground)
 		return 0;
-	n = snprintf(path, sizeof(path), "%s/qubesdb.%s.log", o->log_dir, name);
+	n = snprintf(path, sizeof(path), "%s/qubesdb.%s.log", o->log_dir, name_of(o));
 	r = n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG : log_open(path);
 	if (r < 0)
-		log_error("cannot open the log %s: %s", path, strerror(-r));
+		log_error("cannot open the log %s: %s; --log-dir chooses another place, "
+			  "--foreground does without",
+			  path, strerror(-r));
 	return r;
 }
 
@@ -197,7 +203,9 @@ static int bound_connections(struct daemon *d)
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (next < 0 ||
 	    limit.rlim_cur < (rlim_t)next + RESERVED_DESCRIPTORS + FEWEST_CLIENTS) {
-		log_error("cannot start with so few file descriptors");
+		log_error("cannot start with %lu file descriptors: raise the limit "
+			  "(ulimit -n, LimitNOFILE)",
+			  (unsigned long)limit.rlim_cur);
 		return -EMFILE;
 	}
 	free_ones = (size_t)limit.rlim_cur - (size_t)next - RESERVED_DESCRIPTORS;
@@ -271,7 +279,9 @@ static int run_loop(struct daemon *d)
 	while (!d->is_ending) {
 		if (event_base_loop(d->base, EVLOOP_ONCE | (more ? EVLOOP_NONBLOCK : 0)) <
 		    0) {
-			log_error("the event loop has failed");
+			log_error("ending, for the event loop has failed: %s; start it "
+				  "again",
+				  strerror(errno));
 			return -EIO;
 		}
 		clients_resume(&d->clients);
@@ -305,7 +315,9 @@ static uint64_t choose_numbers(void)
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && !chosen; i++)
 		chosen = getrandom(numbers, sizeof(numbers), flags[i]) == sizeof(numbers);
 	if (!chosen) {
-		log_warning("paths are hashed without a secret key: %s", strerror(errno));
+		log_warning("paths are hashed without a secret key: %s; start it again "
+			    "once the kernel has random numbers",
+			    strerror(errno));
 		clock_gettime(CLOCK_REALTIME, &now);
 		numbers[2] = (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec ^
 			     (uint64_t)getpid() << 48;
@@ -391,19 +403,21 @@ int daemon_run(const struct options *o)
 	struct daemon d = {.options = o};
 	int r, status;
 
+	log_set_name(name_of(o));
 	runtime_init(&d.runtime);
 	state_init(&d.state);
 	signal(SIGPIPE, SIG_IGN);
 	r = startup_standard_files();
 	if (r < 0) {
-		log_error("cannot open /dev/null: %s", strerror(-r));
+		log_error("cannot open /dev/null: %s; is /dev there?", strerror(-r));
 		return EXIT_FAILURE;
 	}
 	if (!o->foreground) {
 		r = startup_fork(&status);
 		if (r != 0) {
 			if (r < 0)
-				log_error("cannot fork: %s", strerror(-r));
+				log_error("cannot fork: %s; --foreground need not",
+					  strerror(-r));
 			return r > 0 ? status : EXIT_FAILURE;
 		}
 	}

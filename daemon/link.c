@@ -32,6 +32,7 @@ static uint64_t now_ms(void)
 static unsigned pause_ms(struct link *l)
 {
 	const uint64_t now = now_ms();
+	unsigned wait;
 
 	if (now - l->since_ms >= MINUTE_MS) {
 		l->since_ms = now;
@@ -39,8 +40,11 @@ static unsigned pause_ms(struct link *l)
 	}
 	if (++l->begun < quota_descriptions[QUOTA_RECONNECTS].limit)
 		return l->delay_ms;
-	log_warning("the peer connects too often, and has to wait");
-	return (unsigned)(l->since_ms + MINUTE_MS - now);
+	wait = (unsigned)(l->since_ms + MINUTE_MS - now);
+	log_warning("the peer connects too often (quota reconnects), and has to wait for "
+		    "%u s",
+		    wait / 1000);
+	return wait;
 }
 
 static void stop_waiting(struct link *l)
@@ -170,8 +174,8 @@ static void report_refusals(struct link *l)
 {
 	if (l->told_refusals || l->replica->refused == l->refused_before)
 		return;
-	log_warning("a change was refused by one end and is undone at the other; more "
-		    "will not be logged of this link");
+	log_warning("a change was refused by one end, for its quotas, and is undone at "
+		    "the other; more will not be logged of this link");
 	l->told_refusals = true;
 }
 

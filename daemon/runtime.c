@@ -16,7 +16,8 @@
 
 static int cannot(const char *what, const char *path, int error)
 {
-	log_error("cannot %s %s: %s", what, path, strerror(-error));
+	log_error("cannot %s %s: %s; --runtime-dir chooses another place", what, path,
+		  strerror(-error));
 	return error;
 }
 
@@ -129,17 +130,23 @@ int runtime_find_other(const struct runtime *r)
 int runtime_state_path(const struct runtime *r, const struct options *o, char *path)
 {
 	char here[PATH_MAX];
-	int n;
+	int n = 0;
 
 	if (!o->state)
 		return runtime_path(r, path, o->remote_name, ".state");
 	if (o->state[0] == '/')
 		n = snprintf(path, PATH_MAX, "%s", o->state);
-	else if (!getcwd(here, sizeof(here)))
-		return cannot("use", o->state, -errno);
-	else
+	else if (getcwd(here, sizeof(here)))
 		n = snprintf(path, PATH_MAX, "%s/%s", here, o->state);
-	return n < PATH_MAX - BESIDE ? 0 : cannot("use", o->state, -ENAMETOOLONG);
+	else
+		n = -errno;
+	if (n >= PATH_MAX - BESIDE)
+		n = -ENAMETOOLONG;
+	if (n >= 0)
+		return 0;
+	log_error("cannot use the state %s: %s; --state chooses another place", o->state,
+		  strerror(-n));
+	return n;
 }
 
 int runtime_appear(struct runtime *r)

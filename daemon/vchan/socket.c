@@ -77,7 +77,8 @@ static void begin(struct socket_vchan *v, int fd)
 	event_assign(&v->readable, v->common.base, fd, EV_READ | EV_PERSIST, on_ready, v);
 	event_assign(&v->writable, v->common.base, fd, EV_WRITE, on_ready, v);
 	if (event_add(&v->readable, NULL) < 0) {
-		log_warning("cannot take a connection: %s", strerror(errno));
+		log_warning("cannot use a connection to %s, and waits for another: %s",
+			    v->address.sun_path, strerror(errno));
 		close(fd);
 		schedule(v, LAST_RETRY_MS);
 		return;
@@ -99,7 +100,9 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
 		return;
 	event_del(&v->accept);
 	if (fd < 0) {
-		log_warning("cannot accept the VM's connection: %s", strerror(errno));
+		log_warning("cannot accept the VM's connection to %s, and tries again: "
+			    "%s",
+			    v->address.sun_path, strerror(errno));
 		schedule(v, LAST_RETRY_MS);
 		return;
 	}
@@ -127,8 +130,8 @@ static void try_to_connect(struct socket_vchan *v)
 	error = errno;
 	if (error != v->failure && error != ENOENT && error != ECONNREFUSED &&
 	    error != EAGAIN)
-		log_warning("cannot connect to %s: %s", v->address.sun_path,
-			    strerror(error));
+		log_warning("cannot connect to %s, and tries again: %s",
+			    v->address.sun_path, strerror(error));
 	v->failure = error;
 	if (fd >= 0)
 		close(fd);
@@ -158,7 +161,7 @@ static int own_domid(void)
 	n = strtol(s, &end, 10);
 	if (isdigit((unsigned char)*s) && *end == '\0' && n < VCHAN_DOMIDS)
 		return (int)n;
-	log_error("VCHAN_DOMAIN is not a domain id: %s", s);
+	log_error("VCHAN_DOMAIN is not a domain id, 0 to %d: %s", VCHAN_DOMIDS - 1, s);
 	return -EINVAL;
 }
 
@@ -200,8 +203,10 @@ static int set_address(struct socket_vchan *v)
 	if (r == 0 && server)
 		r = installed_directory(directory);
 	if (r < 0)
-		log_error("cannot use the vchan directory %s: %s", directory,
-			  strerror(-r));
+		log_error(
+			"cannot use the vchan directory %s: %s; VCHAN_SOCKET_DIR chooses "
+			"another",
+			directory, strerror(-r));
 	return r;
 }
 
@@ -214,7 +219,9 @@ static int begin_to_listen(struct socket_vchan *v)
 	if (r >= 0)
 		r = installed_appear(&v->installed);
 	if (r < 0) {
-		log_error("cannot listen on %s: %s", path, strerror(-r));
+		log_error("cannot listen on %s: %s; VCHAN_SOCKET_DIR chooses another "
+			  "directory",
+			  path, strerror(-r));
 		installed_remove(&v->installed);
 		if (v->listener >= 0)
 			close(v->listener);
@@ -232,8 +239,10 @@ static int open_socket(struct vchan **ret, const struct vchan *common)
 	struct socket_vchan *v = calloc(1, sizeof(*v));
 	int r;
 
-	if (!v)
+	if (!v) {
+		log_error("no memory for a vchan");
 		return -ENOMEM;
+	}
 	v->common = *common;
 	v->installed = (struct installed)INSTALLED_NONE;
 	v->listener = v->fd = -1;

@@ -252,7 +252,8 @@ static void on_store_event(evutil_socket_t fd, short what, void *context)
 		any = true;
 	}
 	if (errno != EAGAIN) {
-		log_warning("xenstore has gone: %s", strerror(errno));
+		log_warning("xenstore has gone, and is looked for again: %s",
+			    strerror(errno));
 		close_store(v);
 		retry_later(v);
 	} else if (any) {
@@ -267,7 +268,9 @@ static int open_store(struct xen_vchan *v)
 	v->store = xs_open(0);
 	if (!v->store) {
 		r = -errno;
-		log_error("cannot talk to xenstore: %s", strerror(-r));
+		log_error("cannot talk to xenstore: %s; may this user open it "
+			  "(/dev/xen/xenbus)?",
+			  strerror(-r));
 		return r;
 	}
 	event_assign(&v->store_event, v->common.base, xs_fileno(v->store),
@@ -310,8 +313,10 @@ static int open_xen(struct vchan **ret, const struct vchan *common)
 	struct xen_vchan *v = calloc(1, sizeof(*v));
 	int r;
 
-	if (!v)
+	if (!v) {
+		log_error("no memory for a vchan");
 		return -ENOMEM;
+	}
 	v->common = *common;
 	v->end = common->address.end == VCHAN_SERVER ? &xen_server : &xen_client;
 	v->retry_ms = FIRST_RETRY_MS;

@@ -49,7 +49,8 @@ static int watch(struct xen_vchan *v, const char *path, const char *token)
 	if (xs_watch(v->store, path, token))
 		return 0;
 	r = -errno;
-	log_error("cannot watch %s in xenstore: %s", path, strerror(-r));
+	log_error("cannot watch %s in xenstore: %s; may this VM read it?", path,
+		  strerror(-r));
 	return r;
 }
 
@@ -61,7 +62,8 @@ static int watch_for_ring(struct xen_vchan *v)
 
 	v->own_domid = read_number(v, OWN_DOMID);
 	if (v->own_domid < 0) {
-		log_error("xenstore does not tell this domain's id");
+		log_error("xenstore does not tell this domain's id: there is no %s",
+			  OWN_DOMID);
 		return -ENOENT;
 	}
 	snprintf(v->path, sizeof(v->path), "/local/domain/%d/data/vchan/%d/%d",
@@ -109,7 +111,8 @@ static int join(struct xen_vchan *v)
 		return -ECONNREFUSED;
 	}
 	if (xen_island_settle(&v->island, ring) < 0)
-		log_warning("this process would not outlive that the VM is saved");
+		log_warning("this process would not outlive that the VM is saved; start "
+			    "it again after that");
 	r = xen_ring_begin(v, ring);
 	if (r == 0)
 		xen_ring_look(v);

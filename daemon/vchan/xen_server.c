@@ -43,12 +43,14 @@ static int begin(struct xen_vchan *v)
 		v->control = xc_interface_open(NULL, NULL, 0);
 	if (!v->control || !xs_watch(v->store, DOMAIN_ENDED, "")) {
 		r = -errno;
-		log_error("cannot watch over domain %d: %s",
+		log_error("cannot watch over domain %d: %s; may this user open "
+			  "/dev/xen/privcmd?",
 			  v->common.address.remote_domid, strerror(-r));
 		return r;
 	}
 	if (v->path[0] == '\0' && is_gone(v)) {
-		log_error("there is no domain %d", v->common.address.remote_domid);
+		log_error("there is no domain %d; xl list tells which there are",
+			  v->common.address.remote_domid);
 		return -ESRCH;
 	}
 	snprintf(v->path, sizeof(v->path), "data/vchan/%d/%d",
@@ -71,7 +73,9 @@ static int check_devices(void)
 		if (fd < 0) {
 			const int r = -errno;
 
-			log_error("cannot open %s: %s", devices[i], strerror(-r));
+			log_error("cannot open %s: %s; is its module loaded, and may "
+				  "this user open it?",
+				  devices[i], strerror(-r));
 			return r;
 		}
 		close(fd);
@@ -91,7 +95,8 @@ static int attempt(struct xen_vchan *v)
 				       RING_SIZE, RING_SIZE);
 	if (!ring) {
 		r = errno ? -errno : -EIO;
-		log_error("cannot share memory with domain %d: %s",
+		log_error("cannot share memory with domain %d: %s; has xen_gntalloc "
+			  "reached its limit?",
 			  v->common.address.remote_domid, strerror(-r));
 		return r;
 	}

@@ -202,6 +202,44 @@ class Supervisor(Case):
                 daemon.stop()
 
 
+class Reasons(Case):
+    """A daemon that cannot start says of which VM it is, what failed, where, and what helps."""
+
+    def check_says(self, *texts, **options):
+        daemon = self.dom0("reasons", ready=False, **options)
+        self.assertEqual(daemon.wait(), 1)
+        for text in ("error work: ", *texts):
+            self.assertIn(str(text), daemon.output())
+
+    def test_runtime_directory(self):
+        place = self.home / "none/here"
+        self.check_says(f"cannot create {place}: No such", "--runtime-dir",
+                        options=[f"--runtime-dir={place}"])
+        self.check_says("qubesdb.work.sock: File name too long; ", "--runtime-dir",
+                        options=[f"--runtime-dir={self.home / ('d' * 100)}"])
+
+    def test_log(self):
+        place = self.home / "none"
+        self.check_says(f"cannot open the log {place}/qubesdb.work.log: No such", "--log-dir",
+                        options=[f"--log-dir={place}"], foreground=False, notify=False)
+
+    def test_state(self):
+        name = "s" * 5000
+        self.check_says(f"cannot use the state {name[:900]}", options=[f"--state={name}"])
+
+    def test_vchan(self):
+        place = self.home / "none/here"
+        self.check_says(f"cannot use the vchan directory {place}: ", "VCHAN_SOCKET_DIR",
+                        env={"VCHAN_SOCKET_DIR": place})
+        os.makedirs(self.home / "taken/vchan.0.5.111.sock")
+        self.check_says("cannot listen on ", "taken/vchan.0.5.111.sock: Is a directory; ",
+                        "VCHAN_SOCKET_DIR", env={"VCHAN_SOCKET_DIR": self.home / "taken"})
+        self.check_says("VCHAN_DOMAIN", "0 to 32751", own="x")
+
+    def test_descriptors(self):
+        self.check_says("cannot start with 24 file descriptors: ", "LimitNOFILE", descriptors=24)
+
+
 class Surroundings(Case):
     @unittest.skipIf("getrandom" not in SYSCALLS, "system call numbers unknown")
     def test_kernel_without_grnd_insecure(self):
