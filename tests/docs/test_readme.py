@@ -49,6 +49,16 @@ class Readme(Case):
         for name in named:
             self.assertTrue(os.path.exists(os.path.join(SOURCE, name)), name)
 
+    def test_contributing_names_every_folder(self):
+        with open(os.path.join(SOURCE, "CONTRIBUTING"), encoding="utf-8") as f:
+            words = f.read().replace(",", " ").split()
+        folders = [os.path.relpath(folder, SOURCE) for folder, _, files in os.walk(SOURCE)
+                   if "Makefile.inc" in files]
+        self.assertIn("tests/docs", folders)
+        for folder in folders:
+            if not folder.startswith("build") and folder != "tests":
+                self.assertIn(folder + "/", words)
+
 
 if __name__ == "__main__":
     run()
