@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 
 from harness import SANITIZED, run, when
-from qdb import OK, RM
+from qdb import OK, RM, STATUS
 from states import StateCase
 
 FAULTS = os.environ.get("QUBESDB_FAULTS", "tests/faults/.libs/faults.so")
@@ -166,15 +166,22 @@ class ForAWhile(Failing):
             self.assert_same(c.snapshot(), expected)
             return expected
 
+    def check_says(self, daemon, kept):
+        with daemon.connect() as c:
+            self.assertEqual([m.data for m in c.ask(STATUS, "/state/kept")], [kept])
+
     def check_recovers(self, function, number, **options):
         daemon = self.failing(function, number, **options)
         entries = self.fill(daemon)
         self.assertNotIn(NOT_KEPT, daemon.output())
         self.break_it()
+        self.check_says(daemon, b"yes")
         entries = self.check_serves(daemon, entries)
         self.wait_for(daemon, NOT_KEPT)
+        self.check_says(daemon, b"no")
         self.break_it(False)
         self.wait_for(daemon, KEPT_AGAIN)
+        self.check_says(daemon, b"yes")
         self.assert_same(self.entries(daemon), entries)
         daemon.kill()
         self.check_all_there(entries)
