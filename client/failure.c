@@ -92,6 +92,12 @@ static const char *find_reason(const struct options *o, enum attempt attempt,
 	return "refused by the daemon; if for a quota, its log says which";
 }
 
+/*
+ * Where a deployed command says no more than that it failed, that is a line of its own,
+ * for scripts that look for it, and the reason is the next one.
+ */
+#define REASON_APART "\n  "
+
 void failure_report(const struct options *o, enum attempt attempt, const char *path,
 		    const char *value)
 {
@@ -99,7 +105,8 @@ void failure_report(const struct options *o, enum attempt attempt, const char *p
 
 	if (o->quiet)
 		return;
-	fprintf(stderr, "Failed to %s %s: %s\n", attempts[attempt].verb, path,
+	fprintf(stderr, "Failed to %s %s%s%s\n", attempts[attempt].verb, path,
+		error == ENOENT ? REASON_APART : ": ",
 		find_reason(o, attempt, path, value, error));
 }
 
@@ -132,11 +139,13 @@ void failure_report_connect(const struct options *o)
 
 	if (qdb_find_socket(o->domain, false, path, sizeof(path)) < 0)
 		failure_say(o,
-			    "Failed connect to %s daemon: no VM's name has a '/' in it",
+			    "Failed connect to %s daemon" REASON_APART
+			    "no VM's name has a '/' in it",
 			    failure_domain(o));
 	else
-		failure_say(o, "Failed connect to %s daemon: %s: %s%s", failure_domain(o),
-			    path, strerror(error), advise_on_connecting(o, error));
+		failure_say(o, "Failed connect to %s daemon" REASON_APART "%s: %s%s",
+			    failure_domain(o), path, strerror(error),
+			    advise_on_connecting(o, error));
 }
 
 void failure_say(const struct options *o, const char *format, ...)

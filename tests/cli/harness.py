@@ -247,7 +247,7 @@ class CommandTest(unittest.TestCase):
         """What commands say where no daemon is."""
         where = os.path.join(directory, f"qubesdb.{domain}.sock" if domain else "qubesdb.sock")
         advice = "does the VM run, and its qubesdb-daemon?" if domain else "does qubesdb-daemon run?"
-        return (f"Failed connect to {domain or 'local'} daemon: {where}: No such file or directory;"
+        return (f"Failed connect to {domain or 'local'} daemon\n  {where}: No such file or directory;"
                 f" {advice}\n").encode()
 
     def read_only_directory(self):

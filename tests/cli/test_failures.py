@@ -30,9 +30,9 @@ class NoConnection(CommandTest):
 
     def test_no_name(self):
         self.check("dump", "-d", "a/b", status=1,
-                   err=b"Failed connect to a/b daemon: no VM's name has a '/' in it\n")
+                   err=b"Failed connect to a/b daemon\n  no VM's name has a '/' in it\n")
         self.check("dump", "-d", "x" * 200, status=1, err=re.compile(
-            rb"daemon: .*: File name too long; the name or QUBESDB_RUNTIME_DIR is too long\n\Z"))
+            rb"daemon\n  .*: File name too long; the name or QUBESDB_RUNTIME_DIR is too long\n\Z"))
 
     def test_no_permission(self):
         where = self.directory(["qubesdb.sock"])

@@ -38,7 +38,7 @@ class Read(CommandTest):
         self.check("read", "--json", "/a/b", "/c", out=b'"a\\"\\n"\n{"hex": "ff"}\n')
         self.check("read", "--json", "-f", "/c", "/none", "/a/b", status=2,
                    out=b'{"/c": {"hex": "ff"}}\n{"/a/b": "a\\"\\n"}\n',
-                   err=b"Failed to read /none\n")
+                   err=b"Failed to read /none\n  there is no such entry; -w waits for one\n")
         self.check("read", "--json", "-e", "d", "/none", out=b'"d"\n')
         with open("/dev/full", "wb") as full:
             process = self.start("read", "--json", "-x", "/c", stdout=full)
@@ -48,11 +48,11 @@ class Read(CommandTest):
 
     def test_absent_is_2(self):
         self.daemon.put(b"/a", b"1")
-        why = b": there is no such entry; -w waits for one\n"
+        why = b"\n  there is no such entry; -w waits for one\n"
         self.check("read", "/none", status=2, err=b"Failed to read /none" + why)
         self.check("read", "/none", "/a", "/no", status=2, out=b"1\n",
                    err=b"Failed to read /none" + why + b"Failed to read /no" + why)
-        self.check("read", "/dir/", status=2, err=b"Failed to read /dir/: the path ends in '/', so "
+        self.check("read", "/dir/", status=2, err=b"Failed to read /dir/\n  the path ends in '/', so "
                    b"it names a directory, not an entry\n")
         self.check("read", "-q", "/none", status=2)
 

@@ -211,7 +211,7 @@ class HandOver(StateCase):
         os.kill(old.pid, signal.SIGSTOP)
         new = self.take_over(old, -signal.SIGKILL)
         old.release()
-        self.assertIn("it does not end, so it is killed", new.output())
+        self.assertIn("does not end, so it is killed", new.output())
         self.assert_same(self.entries(new), entries)
         self.check_works(new)
 
