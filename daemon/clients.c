@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A turn of the event loop reads each ready client once, lets its session serve what
- * arrived and sends the answers; when the turn ends, all the output that this has
- * produced elsewhere is sent. Once something has changed that is to be committed, all
- * output waits for the end of the turn, which begins with that. What a client cannot
- * finish in one turn waits for the next, behind everyone else. An ordinary request costs
- * three system calls: the wait, one read and one send.
+ * A turn of the event loop reads each ready client once and lets its session serve what
+ * arrived. All output, whoever it is for, waits for the end of the turn, which begins
+ * with the commit of what has changed. What a client cannot finish in one turn waits for
+ * the next, behind everyone else. An ordinary request costs three system calls: the wait,
+ * one read and one send.
  */
 #include "daemon/clients.h"
 
@@ -23,8 +22,6 @@
 
 /* Sends to one client in one turn, 32 KiB each. */
 #define SENDS_PER_TURN 4
-
-#define ACCEPTS_PER_TURN 16
 
 struct client {
 	struct clients *clients;
@@ -286,19 +283,6 @@ void clients_trace(const void *owner, const struct message *m, enum qdb_msg answ
 	trace_request(&client->peer, m, answer, answer_len);
 }
 
-/* ---- listening ---- */
-
-static void turn_away(struct listener *l, int fd, int error)
-{
-	if (!l->is_refusing)
-		log_warning("clients are turned away: %s",
-			    error == -EDQUOT
-				    ? quota_descriptions[quota_refused_last()].bounds
-				    : strerror(-error));
-	l->is_refusing = true;
-	close(fd);
-}
-
 /* Counts the user, too. */
 static int identify(struct client *client, int fd)
 {
@@ -309,9 +293,8 @@ static int identify(struct client *client, int fd)
 	return users_join(&client->clients->users, &client->peer, &client->user);
 }
 
-static void add_client(struct listener *l, int fd)
+int clients_add(struct clients *c, enum session_access access, int fd)
 {
-	struct clients *c = l->clients;
 	struct client *client = calloc(1, sizeof(*client));
 	int r = -ENOMEM;
 
@@ -320,29 +303,27 @@ static void add_client(struct listener *l, int fd)
 		r = identify(client, fd);
 	}
 	if (r == 0)
-		r = session_new(&client->session, c->domain, l->access, client);
+		r = session_new(&client->session, c->domain, access, client);
 	if (r < 0) {
 		users_leave(client ? client->user : NULL);
 		free(client);
-		turn_away(l, fd, r);
-		return;
+		return r;
 	}
 	if (client->user)
 		session_share_output(client->session, &client->user->output);
-	l->is_refusing = false;
+	else
+		session_trust(client->session);
 	client->fd = fd;
 	client->since = time(NULL);
-	if (!client->user)
-		session_trust(client->session);
 	TAILQ_INSERT_TAIL(&c->all, client, all);
 	event_assign(&client->readable, c->base, fd, EV_READ | EV_PERSIST, on_readable,
 		     client);
 	event_assign(&client->writable, c->base, fd, EV_WRITE, on_writable, client);
 	set_reading(client, true);
+	return 0;
 }
 
-/* Whether the loop will come to notice, at once, that a client has gone. */
-static bool somebody_leaves(const struct clients *c)
+bool clients_are_leaving(const struct clients *c)
 {
 	const size_t most = c->domain->connections.used;
 	struct pollfd *fds = calloc(most, sizeof(*fds));
@@ -362,53 +343,6 @@ static bool somebody_leaves(const struct clients *c)
 	return any;
 }
 
-static void pause_accepting(struct listener *l)
-{
-	static const struct timeval pause = {.tv_usec = 100000};
-
-	log_warning("cannot accept clients now: %s", strerror(errno));
-	event_del(&l->accept);
-	event_add(&l->resume, &pause);
-}
-
-static void begin_accepting(struct listener *l)
-{
-	if (event_add(&l->accept, NULL) < 0)
-		pause_accepting(l);
-}
-
-/* Nobody is turned away from a place that is just being left. */
-static void on_accept(evutil_socket_t listener, short what, void *context)
-{
-	struct listener *l = context;
-
-	(void)what;
-	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-		int fd;
-
-		if (account_room(&l->clients->domain->connections) == 0 &&
-		    somebody_leaves(l->clients))
-			return;
-		fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0) {
-			add_client(l, fd);
-			continue;
-		}
-		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
-			return;
-		pause_accepting(l);
-		return;
-	}
-}
-
-static void on_resume(evutil_socket_t fd, short what, void *context)
-{
-	struct listener *l = context;
-
-	(void)fd, (void)what;
-	begin_accepting(l);
-}
-
 void clients_init(struct clients *c, struct event_base *base, struct domain *d)
 {
 	memset(c, 0, sizeof(*c));
@@ -424,14 +358,7 @@ void clients_init(struct clients *c, struct event_base *base, struct domain *d)
 
 void clients_listen(struct clients *c, enum session_access access, int fd)
 {
-	struct listener *l = &c->listeners[access];
-
-	l->clients = c;
-	l->access = access;
-	l->fd = fd;
-	event_assign(&l->accept, c->base, fd, EV_READ | EV_PERSIST, on_accept, l);
-	evtimer_assign(&l->resume, c->base, on_resume, l);
-	begin_accepting(l);
+	listener_open(&c->listeners[access], c->base, c, access, fd);
 }
 
 void clients_close(struct clients *c)
@@ -440,13 +367,6 @@ void clients_close(struct clients *c)
 
 	while ((client = TAILQ_FIRST(&c->all)))
 		close_client(client);
-	for (int i = 0; i < 2; i++) {
-		struct listener *l = &c->listeners[i];
-
-		if (l->fd < 0)
-			continue;
-		event_del(&l->accept);
-		event_del(&l->resume);
-		close(l->fd);
-	}
+	for (int i = 0; i < 2; i++)
+		listener_close(&c->listeners[i]);
 }

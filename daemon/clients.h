@@ -10,19 +10,11 @@
 
 #include "daemon/core/domain.h"
 #include "daemon/core/session.h"
+#include "daemon/listener.h"
 #include "daemon/users.h"
 
 struct client;
 TAILQ_HEAD(client_list, client);
-
-struct listener {
-	struct clients *clients;
-	enum session_access access;
-	int fd;
-	bool is_refusing; /* that has been logged */
-	struct event accept;
-	struct event resume;
-};
 
 struct clients {
 	struct event_base *base;
@@ -38,6 +30,15 @@ void clients_init(struct clients *c, struct event_base *base, struct domain *d);
 
 /* Serves the listening socket `fd`, which then belongs to `c`. */
 void clients_listen(struct clients *c, enum session_access access, int fd);
+
+/*
+ * Serves a new connection, which is only taken over if this returns 0; -EDQUOT, -ENOMEM
+ * or why its user cannot be known.
+ */
+int clients_add(struct clients *c, enum session_access access, int fd);
+
+/* Whether the loop will come to notice, at once, that a client has gone. */
+bool clients_are_leaving(const struct clients *c);
 
 /* Goes on with what the last turn has left. */
 void clients_resume(struct clients *c);
