@@ -51,7 +51,7 @@ struct daemon {
 	struct clients clients;
 	struct link link;
 	struct state state;
-	char state_path[PATH_MAX]; /* "": none */
+	char *state_path; /* NULL: none is kept */
 	struct runtime runtime;
 	struct report report;
 	bool has_link;
@@ -154,17 +154,23 @@ static int appear_in_time(struct daemon *d)
 static int find_state(struct daemon *d)
 {
 	const struct options *o = d->options;
+	char path[PATH_MAX];
+	int r;
 
 	if (!o->remote_name || (o->state && strcmp(o->state, "none") == 0))
 		return 0;
-	return runtime_state_path(&d->runtime, o, d->state_path);
+	r = runtime_state_path(&d->runtime, o, path);
+	if (r < 0)
+		return r;
+	d->state_path = strdup(path);
+	return d->state_path ? 0 : -ENOMEM;
 }
 
 static void open_state(struct daemon *d)
 {
 	const struct options *o = d->options;
 
-	if (d->state_path[0])
+	if (d->state_path)
 		state_open(&d->state, d->state_path, o->remote_name, o->remote_domid,
 			   o->state_sync, &d->domain, d->base);
 }
@@ -387,6 +393,7 @@ static void end(struct daemon *d)
 		state_remove(&d->state);
 	else
 		state_close(&d->state);
+	free(d->state_path);
 	runtime_remove(&d->runtime);
 	startup_end();
 	domain_free(&d->domain);
