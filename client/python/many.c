@@ -8,12 +8,27 @@
 
 #include "client/python/core.h"
 
+/*
+ * The name is an interned one: Python caches each look-up by the name's address, and a
+ * new string for each call would push out what others have there.
+ */
+static bool is_mapping(PyObject *entries)
+{
+	PyObject *name = PyUnicode_InternFromString("keys");
+	bool has_keys = name != NULL && PyObject_HasAttr(entries, name);
+
+	Py_XDECREF(name);
+	return has_keys;
+}
+
 /* A list of pairs, or NULL with an exception. */
 static PyObject *pairs_of(PyObject *entries)
 {
-	if (PyObject_HasAttrString(entries, "keys"))
-		return PyMapping_Items(entries);
-	return PySequence_List(entries);
+	const bool has_keys = is_mapping(entries);
+
+	if (PyErr_Occurred())
+		return NULL;
+	return has_keys ? PyMapping_Items(entries) : PySequence_List(entries);
 }
 
 static int keep(PyObject *kept, PyObject *bytes)
