@@ -57,6 +57,25 @@ START_TEST(failures_are_told_apart)
 }
 END_TEST
 
+/* Where nothing can be written, that is why, and not what the daemon knows. */
+START_TEST(many_entries_are_refused_on_a_read_only_connection)
+{
+	const struct qdb_entry entry = {"/a", "1", 1};
+
+	qdb_async_write_many(async, &entry, 1, note_done, A);
+	fake_send(QDB_RESP_ERROR, "", NULL);
+	happens("A=ENOTSUP;");
+	qdb_async_close(async);
+	fake_listener = fake_listen("qubesdb.vm-1.ro.sock");
+	async = qdb_async_open("vm-1");
+	ck_assert_ptr_nonnull(async);
+	fake_accept();
+	qdb_async_write_many(async, &entry, 1, note_done, A);
+	fake_send(QDB_RESP_ERROR, "", NULL);
+	happens("A=EPERM;");
+}
+END_TEST
+
 START_TEST(what_cannot_be_sent_is_not_started)
 {
 	char long_path[65], long_value[3072];
@@ -251,6 +270,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, async_setup, async_teardown);
 	tcase_add_test(tcase, requests_are_completed_in_order);
 	tcase_add_test(tcase, failures_are_told_apart);
+	tcase_add_test(tcase, many_entries_are_refused_on_a_read_only_connection);
 	tcase_add_test(tcase, what_cannot_be_sent_is_not_started);
 	tcase_add_test(tcase, requests_are_limited);
 	tcase_add_test(tcase, messages_may_come_in_pieces);
