@@ -14,7 +14,7 @@
 #define SNAPSHOT_AFTER (64u * 1024u)
 
 /* So much of a snapshot goes into one commit, in bytes. */
-#define PIECE (16u * 1024u)
+#define PIECE (8u * 1024u)
 
 #define LAST_DELAY_S 60
 
