@@ -55,6 +55,7 @@ struct daemon {
 	struct runtime runtime;
 	struct report report;
 	bool has_link;
+	bool was_connected;
 	bool is_ready;
 	bool is_ending;
 	bool vm_is_gone;
@@ -220,6 +221,18 @@ static int bound_connections(struct daemon *d)
 	return 0;
 }
 
+static void tell_status(const struct daemon *d)
+{
+	if (!d->has_link)
+		startup_status("serving");
+	else if (d->options->remote_name)
+		startup_status(d->link.connected ? "serving; the VM is connected"
+						 : "serving; the VM is not connected");
+	else
+		startup_status(d->link.connected ? "serving; connected with dom0"
+						 : "serving; dom0 is out of reach");
+}
+
 static void become_ready(struct daemon *d)
 {
 	d->failure = appear(d);
@@ -230,7 +243,17 @@ static void become_ready(struct daemon *d)
 	d->is_ready = true;
 	log_info("serving");
 	clients_serve(&d->clients);
-	startup_ready(d->base);
+	tell_status(d);
+	startup_ready();
+}
+
+static void notice_link(struct daemon *d)
+{
+	if (d->link.connected == d->was_connected)
+		return;
+	d->was_connected = d->link.connected;
+	if (d->is_ready)
+		tell_status(d);
 }
 
 /* The peer first: it works while the clients here are told. */
@@ -239,6 +262,7 @@ static void end_turn(struct daemon *d, bool *more)
 	state_commit(&d->state);
 	*more = d->has_link && link_turn(&d->link);
 	*more |= clients_turn(&d->clients);
+	notice_link(d);
 	if (!d->is_ready && d->domain.serving) {
 		become_ready(d);
 		*more = true;
@@ -367,8 +391,10 @@ static int start(struct daemon *d)
 		return r;
 	}
 	r = runtime_prepare(&d->runtime, d->options, &d->clients);
-	if (r == 0)
-		r = bound_connections(d);
+	if (r < 0)
+		return r;
+	startup_find_supervisor(d->base);
+	r = bound_connections(d);
 	if (r == 0)
 		r = find_state(d);
 	if (r == 0)
@@ -384,6 +410,7 @@ static int start(struct daemon *d)
 
 static void end(struct daemon *d)
 {
+	startup_end();
 	forget_other(d);
 	if (d->has_link)
 		link_close(&d->link);
@@ -395,7 +422,6 @@ static void end(struct daemon *d)
 		state_close(&d->state);
 	free(d->state_path);
 	runtime_remove(&d->runtime);
-	startup_end();
 	domain_free(&d->domain);
 	if (d->on_term)
 		event_free(d->on_term);

@@ -9,7 +9,9 @@
 #include <event2/event_struct.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +24,9 @@
 static int to_parent = -1;
 static int to_supervisor = -1;
 static struct event supervisor_listens;
+static bool is_ready;
+static bool has_told;    /* that it is */
+static const char *news; /* yet to be told, or NULL */
 static volatile sig_atomic_t child;
 
 static void pass_on(int signal)
@@ -99,23 +104,47 @@ static int connect_to_supervisor(const char *path)
 	return 0;
 }
 
-static int tell_supervisor(void)
+static int send_to_supervisor(const char *message)
 {
-	static const char message[] = "READY=1\n";
-	ssize_t n = send(to_supervisor, message, sizeof(message) - 1, MSG_NOSIGNAL);
+	ssize_t n = send(to_supervisor, message, strlen(message), MSG_NOSIGNAL);
 
 	return n < 0 ? -errno : 0;
+}
+
+/* The status is told with READY=1 or after it. */
+static int tell_supervisor(void)
+{
+	char message[256];
+	int r;
+
+	if (!is_ready || (has_told && !news))
+		return 0;
+	snprintf(message, sizeof(message), "%s%s%s%s", has_told ? "" : "READY=1\n",
+		 news ? "STATUS=" : "", news ? news : "", news ? "\n" : "");
+	r = send_to_supervisor(message);
+	if (r == 0) {
+		has_told = true;
+		news = NULL;
+	}
+	return r;
+}
+
+static void leave_supervisor(void)
+{
+	event_del(&supervisor_listens);
+	if (to_supervisor >= 0)
+		close(to_supervisor);
+	to_supervisor = -1;
 }
 
 static void settle_supervisor(int r)
 {
 	if (r == -EAGAIN || r == -ENOBUFS) {
 		event_add(&supervisor_listens, NULL);
-		return;
-	}
-	if (r < 0)
+	} else if (r < 0) {
 		log_warning("cannot tell the supervisor: %s", strerror(-r));
-	startup_end();
+		leave_supervisor();
+	}
 }
 
 static void on_supervisor_listens(evutil_socket_t fd, short what, void *context)
@@ -124,22 +153,33 @@ static void on_supervisor_listens(evutil_socket_t fd, short what, void *context)
 	settle_supervisor(tell_supervisor());
 }
 
-static void notify_supervisor(struct event_base *base, const char *path)
+void startup_find_supervisor(struct event_base *base)
 {
-	int r = connect_to_supervisor(path);
+	const char *path = getenv("NOTIFY_SOCKET");
+	int r;
 
+	if (!path)
+		return;
+	r = connect_to_supervisor(path);
 	event_assign(&supervisor_listens, base, to_supervisor, EV_WRITE,
 		     on_supervisor_listens, NULL);
-	settle_supervisor(r < 0 ? r : tell_supervisor());
+	settle_supervisor(r);
+}
+
+void startup_status(const char *text)
+{
+	news = text;
+	if (to_supervisor >= 0)
+		settle_supervisor(tell_supervisor());
 }
 
 void startup_end(void)
 {
 	if (to_supervisor < 0)
 		return;
-	event_del(&supervisor_listens);
-	close(to_supervisor);
-	to_supervisor = -1;
+	if (has_told)
+		send_to_supervisor("STOPPING=1\n");
+	leave_supervisor();
 }
 
 int startup_standard_files(void)
@@ -166,12 +206,11 @@ static void leave_standard_files(void)
 		close(fd);
 }
 
-void startup_ready(struct event_base *base)
+void startup_ready(void)
 {
-	const char *supervisor = getenv("NOTIFY_SOCKET");
-
-	if (supervisor)
-		notify_supervisor(base, supervisor);
+	is_ready = true;
+	if (to_supervisor >= 0)
+		settle_supervisor(tell_supervisor());
 	if (to_parent < 0)
 		return;
 	log_leave_stderr();

@@ -21,11 +21,20 @@ int startup_standard_files(void);
  */
 int startup_fork(int *status);
 
+/*
+ * Looks for the supervisor, while that may still be connected to. One that is not there
+ * or cannot be reached is done without.
+ */
+void startup_find_supervisor(struct event_base *base);
+
 /* Everything is served from now on. Once. A busy supervisor is told later, in the loop.
  */
-void startup_ready(struct event_base *base);
+void startup_ready(void);
 
-/* Gives up telling. */
+/* What the daemon does, for those who ask the supervisor. Kept by reference. */
+void startup_status(const char *text);
+
+/* The daemon is about to end, and nothing is told any more. */
 void startup_end(void);
 
 #endif

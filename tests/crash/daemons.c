@@ -79,19 +79,25 @@ static void become(const struct home *h, enum side side)
 	_exit(127);
 }
 
-static bool take_notification(struct home *h)
+/* Whether any of those that have come says so; both daemons also tell how the link is. */
+static bool take_notifications(struct home *h)
 {
-	char message[64];
+	bool is_ready = false;
+	char message[256];
+	ssize_t n;
 
-	return recv(h->notify, message, sizeof(message), MSG_DONTWAIT) > 0;
+	while ((n = recv(h->notify, message, sizeof(message) - 1, MSG_DONTWAIT)) > 0) {
+		message[n] = '\0';
+		is_ready |= strstr(message, "READY=1\n") != NULL;
+	}
+	return is_ready;
 }
 
 void home_start(struct home *h, enum side side)
 {
 	pid_t pid;
 
-	while (take_notification(h))
-		;
+	take_notifications(h);
 	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
@@ -103,7 +109,7 @@ void home_start(struct home *h, enum side side)
 
 bool home_is_ready(struct home *h)
 {
-	return take_notification(h);
+	return take_notifications(h);
 }
 
 void home_start_and_wait(struct home *h, enum side side)
@@ -111,8 +117,10 @@ void home_start_and_wait(struct home *h, enum side side)
 	struct pollfd p = {.fd = h->notify, .events = POLLIN};
 
 	home_start(h, side);
-	if (poll(&p, 1, TIMEOUT_MS) != 1 || !home_is_ready(h))
-		fail("a daemon does not become ready");
+	do
+		if (poll(&p, 1, TIMEOUT_MS) != 1)
+			fail("a daemon does not become ready");
+	while (!home_is_ready(h));
 }
 
 /* ---- ending ---- */

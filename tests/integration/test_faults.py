@@ -168,6 +168,8 @@ class Scene:
         """Whether it is, or has ended; it may be that it could not tell the supervisor."""
         def decided():
             if "cannot tell the supervisor" in daemon.output():
+                if ": serving\n" not in daemon.output():
+                    raise BlockingIOError
                 self._excuse("not telling the supervisor")
                 return True
             if not daemon.is_ready() and daemon.is_running():

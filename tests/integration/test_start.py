@@ -191,6 +191,30 @@ class Supervisor(Case):
         daemon.check_quiet()
         self.assertIsNone(self.connect(daemon).read("/a"))
 
+    def told(self, daemon, text):
+        """Waits until the supervisor has been told this."""
+        said = b""
+        daemon.notify.settimeout(30)
+        while text not in said:
+            said = daemon.notify.recv(4096)
+        return said
+
+    def test_status(self):
+        dom0 = self.dom0(ready=False)
+        self.assertIn(b"READY=1\n", self.told(dom0, b"STATUS=serving; the VM is not connected\n"))
+        vm = self.vm(ready=False)
+        self.assertIn(b"READY=1\n", self.told(vm, b"STATUS=serving; connected with dom0\n"))
+        self.told(dom0, b"STATUS=serving; the VM is connected\n")
+        dom0.popen.terminate()
+        self.told(dom0, b"STOPPING=1\n")
+        self.told(vm, b"STATUS=serving; dom0 is out of reach\n")
+        self.assertEqual(dom0.wait(), 0)
+        self.dom0()
+        self.told(vm, b"STATUS=serving; connected with dom0\n")
+
+    def test_status_of_one_alone(self):
+        self.told(self.dom0(domid=0, name="alone", ready=False), b"STATUS=serving\n")
+
     def test_unusable(self):
         """It serves, and says why nobody was told."""
         for notify in "", "relative", "vsock:2:1234", "/" + "n" * 200, self.home / "nobody":
