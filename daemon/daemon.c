@@ -16,6 +16,8 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <libgen.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,7 @@
 #include "daemon/log.h"
 #include "daemon/report.h"
 #include "daemon/runtime.h"
+#include "daemon/sandbox.h"
 #include "daemon/startup.h"
 #include "daemon/state.h"
 
@@ -54,6 +57,7 @@ struct daemon {
 	char *state_path; /* NULL: none is kept */
 	struct runtime runtime;
 	struct report report;
+	struct sandbox sandbox;
 	bool has_link;
 	bool was_connected;
 	bool is_ready;
@@ -176,14 +180,19 @@ static void open_state(struct daemon *d)
 			   o->state_sync, &d->domain, d->base);
 }
 
-static int open_link(struct daemon *d)
+static struct vchan_address address_of(const struct options *o)
 {
-	const struct options *o = d->options;
-	const struct vchan_address address = {
+	return (struct vchan_address){
 		.end = o->remote_name ? VCHAN_SERVER : VCHAN_CLIENT,
 		.remote_domid = o->remote_domid,
 		.port = QDB_VCHAN_PORT,
 	};
+}
+
+static int open_link(struct daemon *d)
+{
+	const struct options *o = d->options;
+	const struct vchan_address address = address_of(o);
 	int r;
 
 	if (d->domain.replica.role == REPLICA_ALONE)
@@ -192,6 +201,23 @@ static int open_link(struct daemon *d)
 		      d->base, &address, on_gone, d);
 	d->has_link = r == 0;
 	return r;
+}
+
+static int restrict_files(struct daemon *d)
+{
+	const struct options *o = d->options;
+	const struct vchan_address address = address_of(o);
+	char path[PATH_MAX];
+
+	sandbox_init(&d->sandbox, o->sandbox);
+	sandbox_allow_files(&d->sandbox, d->runtime.directory);
+	if (d->state_path) {
+		memcpy(path, d->state_path, strlen(d->state_path) + 1);
+		sandbox_allow_files(&d->sandbox, dirname(path));
+	}
+	if (d->domain.replica.role != REPLICA_ALONE)
+		vchan_confine(vchan_transport_find(o->vchan), &d->sandbox, &address);
+	return sandbox_restrict_files(&d->sandbox);
 }
 
 /* Clients may have all the descriptors that are there but a few. */
@@ -398,19 +424,25 @@ static int start(struct daemon *d)
 	if (r == 0)
 		r = find_state(d);
 	if (r == 0)
+		r = restrict_files(d);
+	if (r == 0)
 		r = open_link(d);
 	if (r == 0)
 		r = appear_in_time(d);
-	if (r == 0)
-		open_state(d);
-	if (r == 0 && !d->options->foreground && chdir("/") < 0)
+	if (r < 0)
+		return r;
+	open_state(d);
+	if (!d->options->foreground && chdir("/") < 0)
 		log_warning("cannot leave the working directory: %s", strerror(errno));
-	return r;
+	sandbox_restrict_calls(&d->sandbox);
+	malloc_trim(0); /* above all what making the filter took */
+	return 0;
 }
 
 static void end(struct daemon *d)
 {
 	startup_end();
+	sandbox_free(&d->sandbox);
 	forget_other(d);
 	if (d->has_link)
 		link_close(&d->link);

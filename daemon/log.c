@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -136,4 +137,26 @@ void log_line(enum log_level level, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	write_line(now, level, text);
+}
+
+/* Nothing here but what may be called from a handler, so neither snprintf nor the time.
+ */
+void log_from_handler(const char *text, unsigned number)
+{
+	char line[LINE_SIZE] = "- error: ", digits[16];
+	char *end = line + strlen(line), *first = digits + sizeof(digits);
+	const char *const room = line + sizeof(line) - sizeof(digits) - 1;
+
+	while (*text && end < room)
+		*end++ = *text++;
+	do
+		*--first = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	while (first < digits + sizeof(digits))
+		*end++ = *first++;
+	*end++ = '\n';
+	if (state.file >= 0)
+		put(state.file, line, (size_t)(end - line));
+	if (state.to_stderr)
+		put(STDERR_FILENO, line, (size_t)(end - line));
 }

@@ -26,6 +26,9 @@ void log_leave_stderr(void);
 void log_line(enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* The text and the number after it; may be called from a signal handler. */
+void log_from_handler(const char *text, unsigned number);
+
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)

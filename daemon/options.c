@@ -25,6 +25,7 @@ enum {
 	OPT_STATE_SYNC,
 	OPT_QUOTA,
 	OPT_FOREGROUND,
+	OPT_NO_SANDBOX,
 	OPT_VERSION,
 };
 
@@ -37,6 +38,7 @@ static const struct option long_options[] = {
 	{"state-sync", required_argument, NULL, OPT_STATE_SYNC},
 	{"quota", required_argument, NULL, OPT_QUOTA},
 	{"foreground", no_argument, NULL, OPT_FOREGROUND},
+	{"no-sandbox", no_argument, NULL, OPT_NO_SANDBOX},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
@@ -73,6 +75,7 @@ void options_print_usage(FILE *out)
 	      "(process)\n"
 	      "  --quota=NAME=VALUE       a limit; --help lists them\n"
 	      "  --foreground             do not fork; log to standard error\n"
+	      "  --no-sandbox             for debugging: keep every right of the user\n"
 	      "  --help                   print this\n"
 	      "  --version                print the version\n\n"
 	      "See qubesdb-daemon(8).\n",
@@ -149,6 +152,9 @@ static bool take_option(struct options *o, int option)
 	case OPT_FOREGROUND:
 		o->foreground = true;
 		return true;
+	case OPT_NO_SANDBOX:
+		o->sandbox = false;
+		return true;
 	}
 	return false;
 }
@@ -180,6 +186,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
 		.log_dir = DEFAULT_LOG_DIR,
 		.vchan = "auto",
 		.rw_socket_mode = 0666,
+		.sandbox = true,
 		.foreground = getenv("NOTIFY_SOCKET") != NULL,
 	};
 	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {

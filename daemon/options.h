@@ -15,6 +15,7 @@ struct options {
 	enum statefile_sync state_sync;
 	int rw_socket_mode;
 	bool foreground;
+	bool sandbox;
 	int remote_domid;
 	const char *remote_name; /* NULL on the VM side */
 };

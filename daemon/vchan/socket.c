@@ -21,6 +21,7 @@
 
 #include "daemon/installed.h"
 #include "daemon/log.h"
+#include "daemon/sandbox.h"
 #include "daemon/vchan/transports.h"
 
 #define DEFAULT_DIRECTORY "/var/run/vchan"
@@ -178,6 +179,18 @@ static int find_directory(char *path, size_t size)
 		return -errno;
 	n = snprintf(path, size, "%s%s%s", here, *here ? "/" : "", directory);
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+/* The server makes its socket at the start and removes it at the end. */
+static void confine(struct sandbox *s, const struct vchan_address *address)
+{
+	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
+
+	if (address->end == VCHAN_CLIENT)
+		sandbox_allow_calls(s, sandbox_connecting);
+	else if (find_directory(directory, sizeof(directory)) == 0 &&
+		 installed_directory(directory) == 0)
+		sandbox_allow_files(s, directory);
 }
 
 static int set_address(struct socket_vchan *v)
@@ -339,6 +352,7 @@ static void close_socket(struct vchan *v)
 const struct vchan_transport vchan_socket_transport = {
 	.name = "socket",
 	.available = available,
+	.confine = confine,
 	.open = open_socket,
 	.read = read_socket,
 	.listen_to = listen_to_socket,

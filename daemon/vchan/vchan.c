@@ -24,6 +24,13 @@ const struct vchan_transport *vchan_transport_find(const char *name)
 	return NULL;
 }
 
+void vchan_confine(const struct vchan_transport *transport, struct sandbox *s,
+		   const struct vchan_address *address)
+{
+	if (transport->confine)
+		transport->confine(s, address);
+}
+
 int vchan_open(struct vchan **v, const struct vchan_transport *transport,
 	       struct event_base *base, const struct vchan_address *address,
 	       const struct vchan_handlers *handlers, void *context)

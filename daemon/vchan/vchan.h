@@ -52,10 +52,14 @@ struct vchan {
 	void *context;
 };
 
+struct sandbox;
+
 struct vchan_transport {
 	const char *name;
 	/* Whether this machine has it, for "auto". */
 	bool (*available)(void);
+	/* Tells the sandbox, before open(), what it must allow. NULL: nothing. */
+	void (*confine)(struct sandbox *s, const struct vchan_address *address);
 	/* Allocates a struct whose first member is a struct vchan, to be filled by
 	 * caller. */
 	int (*open)(struct vchan **v, const struct vchan *common);
@@ -69,6 +73,10 @@ struct vchan_transport {
 
 /* The transport of this name, "auto" for any, if this machine has it; else NULL. */
 const struct vchan_transport *vchan_transport_find(const char *name);
+
+/* Tells the sandbox what a vchan at `address` needs, for all its life. */
+void vchan_confine(const struct vchan_transport *transport, struct sandbox *s,
+		   const struct vchan_address *address);
 
 /*
  * Begins to wait for a connection at `address`. 0 or a negative errno, with the reason

@@ -344,6 +344,7 @@ static void restart_xen(struct vchan *common, unsigned delay_ms)
 const struct vchan_transport vchan_xen_transport = {
 	.name = "xen",
 	.available = available,
+	.confine = xen_confine,
 	.open = open_xen,
 	.read = read_ring,
 	.listen_to = listen_to_ring,

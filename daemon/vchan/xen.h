@@ -57,6 +57,9 @@ struct xen_vchan {
 extern const struct xen_end xen_server;
 extern const struct xen_end xen_client;
 
+/* See vchan_confine(). */
+void xen_confine(struct sandbox *s, const struct vchan_address *address);
+
 /* Takes over a new ring. 0, or a negative errno and the ring is closed. */
 int xen_ring_begin(struct xen_vchan *v, struct libxenvchan *ring);
 

@@ -40,8 +40,9 @@ NOT_KEPT, KEPT_AGAIN = "changes are not kept from now on", "changes are kept aga
 class Failing(StateCase):
     def setUp(self):
         super().setUp()
-        self.calls_path, self.done = self.home / "calls", self.home / "done"
-        self.broken = self.home / "broken"
+        # Where the sandbox lets the daemon write.
+        self.calls_path, self.done = self.home / "vchan/calls", self.home / "vchan/done"
+        self.broken = self.home / "vchan/broken"
 
     def environment(self, **more):
         env = {"LD_PRELOAD": FAULTS, **more}
