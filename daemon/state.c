@@ -46,15 +46,16 @@ static bool go_on_with_snapshot(struct state *s, size_t size)
 {
 	uint8_t piece[PIECE];
 	size_t len, written = 0;
+	bool done = true;
 
-	while (written < size && !s->cursor.is_done) {
+	while (done && written < size && !s->cursor.is_done) {
 		len = journal_snapshot(s->domain, &s->cursor, piece, sizeof(piece));
-		if (len > 0 && !statefile_append_next(&s->file, piece, len))
-			return false;
+		done = len == 0 || statefile_append_next(&s->file, piece, len);
 		written += len;
 	}
+	explicit_bzero(piece, MIN(written, sizeof(piece)));
 	s->next_snapshot_size += written;
-	return !s->cursor.is_done || end_snapshot(s);
+	return done && (!s->cursor.is_done || end_snapshot(s));
 }
 
 /*

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/walcheck.h"
+#include "daemon/statefile_memory.h"
 
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
@@ -145,6 +146,7 @@ static enum statefile_result open_database(struct statefile *f, const char *path
 	int code, keep_log = 1;
 
 	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	statefile_wipe_memory();
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
 	sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
@@ -392,6 +394,7 @@ bool statefile_append_next(struct statefile *f, const uint8_t *bytes, size_t len
 bool statefile_use_log(struct statefile *f)
 {
 	f->current = f->next;
+	explicit_bzero(&f->next, sizeof(f->next));
 	f->epoch++;
 	sqlite3_bind_int64(f->statements[STATEFILE_CHOOSE], 1, (int64_t)f->epoch);
 	return run_prepared(f, STATEFILE_CHOOSE);

@@ -104,21 +104,20 @@ void statelog_reader_init(struct statelog_reader *r, struct statelog *log, uint6
 
 void statelog_reader_free(struct statelog_reader *r)
 {
+	if (r->piece)
+		explicit_bzero(r->piece, r->len);
 	free(r->piece);
+	r->piece = NULL;
 }
 
 static int begin_piece(struct statelog_reader *r)
 {
-	uint8_t *piece;
-
+	statelog_reader_free(r);
 	r->len = get_number(r->header, sizeof(r->header));
 	if (r->len == 0 || r->len > STATELOG_MAX_PIECE)
 		return -EBADMSG;
-	piece = realloc(r->piece, r->len);
-	if (!piece)
-		return -ENOMEM;
-	r->piece = piece;
-	return 0;
+	r->piece = malloc(r->len);
+	return r->piece ? 0 : -ENOMEM;
 }
 
 /* Takes a part of a header or of a piece, and returns its size or a negative errno. */

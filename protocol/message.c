@@ -148,13 +148,31 @@ void message_stream_init(struct message_stream *s, enum message_sender from)
 	s->end = 0;
 	s->skipped = 0;
 	s->given = 0;
+	s->taken = s->taken_end = 0;
+}
+
+static void wipe_taken(struct message_stream *s)
+{
+	if (s->taken < s->taken_end)
+		explicit_bzero(s->buf + s->taken, s->taken_end - s->taken);
+	s->taken = s->taken_end = 0;
+}
+
+void message_stream_wipe(struct message_stream *s)
+{
+	wipe_taken(s);
+	explicit_bzero(s->buf + s->start, s->end - s->start);
+	s->start = s->end = 0;
+	s->skipped = s->given = 0;
 }
 
 size_t message_stream_space(struct message_stream *s, uint8_t **space)
 {
+	wipe_taken(s);
 	if (s->start > 0 && s->end + MESSAGE_MAX_SIZE > sizeof(s->buf)) {
 		memmove(s->buf, s->buf + s->start, s->end - s->start);
 		s->end -= s->start;
+		explicit_bzero(s->buf + s->end, s->start);
 		s->start = 0;
 	}
 	*space = s->buf + s->end;
@@ -173,6 +191,7 @@ void message_stream_filled(struct message_stream *s, size_t len)
 static void discard(struct message_stream *s, size_t n)
 {
 	memmove(s->buf + s->start + n, s->buf + s->start, MESSAGE_HEADER_SIZE);
+	explicit_bzero(s->buf + s->start, n);
 	s->start += n;
 	s->skipped += (uint32_t)n;
 }
@@ -193,7 +212,9 @@ bool message_stream_begins_with(const struct message_stream *s, enum qdb_msg typ
 
 static void consume(struct message_stream *s, size_t len)
 {
+	s->taken = s->start + MESSAGE_HEADER_SIZE;
 	s->start += len;
+	s->taken_end = s->start;
 	s->skipped = 0;
 	if (s->start == s->end)
 		s->start = s->end = 0;
@@ -236,6 +257,7 @@ enum message_status message_stream_next(struct message_stream *s, struct message
 	uint8_t *header = s->buf + s->start;
 	enum message_status status;
 
+	wipe_taken(s);
 	if (s->end - s->start < MESSAGE_HEADER_SIZE)
 		return MESSAGE_INCOMPLETE;
 	status = message_parse_header(m, s->from, header);

@@ -66,7 +66,8 @@ void message_parse_data(struct message *m, const char *data);
 /*
  * One direction of one connection, cut into messages wherever the bytes were split. Data
  * that is too long to be taken is discarded as it arrives, so nothing a sender announces
- * costs more than this structure. A violation is final.
+ * costs more than this structure. Data that has been taken is wiped. A violation is
+ * final.
  *
  * The data of a CMD_WRITE_MANY is handed out in pieces, as they arrive: a MESSAGE_PIECE
  * is the message with a part of its data. When all have been taken the message itself
@@ -80,10 +81,15 @@ struct message_stream {
 	size_t end;
 	uint32_t skipped; /* bytes already discarded of the data at start */
 	uint32_t given;   /* and those after them that are out as a piece */
+	size_t taken; /* data of the last message: buf[taken..taken_end), to be wiped */
+	size_t taken_end;
 	uint8_t buf[MESSAGE_STREAM_SIZE];
 };
 
 void message_stream_init(struct message_stream *s, enum message_sender from);
+
+/* Leaves nothing of what has arrived. */
+void message_stream_wipe(struct message_stream *s);
 
 /* Where the next bytes go and how many; at least 1 after MESSAGE_INCOMPLETE. */
 size_t message_stream_space(struct message_stream *s, uint8_t **space);

@@ -23,6 +23,7 @@ static void drop(struct gatherings *all, struct gathering *g)
 		return;
 	TAILQ_REMOVE(&all->all, g, all);
 	account_release(&all->bytes, g->size);
+	explicit_bzero(g->bytes, g->used);
 	free(g->bytes);
 	g->bytes = NULL;
 	g->used = g->size = 0;
@@ -62,13 +63,18 @@ static int make_room(struct gatherings *all, struct gathering *g, size_t len)
 	r = charge(all, g, size - g->size);
 	if (r < 0)
 		return r;
-	bytes = realloc(g->bytes, size);
+	bytes = malloc(size);
 	if (!bytes) {
 		account_release(&all->bytes, size - g->size);
 		return -ENOMEM;
 	}
-	if (!g->bytes)
+	if (g->bytes) {
+		memcpy(bytes, g->bytes, g->used);
+		explicit_bzero(g->bytes, g->used);
+		free(g->bytes);
+	} else {
 		TAILQ_INSERT_TAIL(&all->all, g, all);
+	}
 	g->bytes = bytes;
 	g->size = size;
 	return 0;

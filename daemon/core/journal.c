@@ -12,9 +12,16 @@
 /* More than this is not kept allocated between two turns. */
 #define KEPT_SIZE (32u * 1024u)
 
+static void free_bytes(struct journal *j)
+{
+	if (j->bytes)
+		explicit_bzero(j->bytes, j->used);
+	free(j->bytes);
+}
+
 void journal_free(struct journal *j)
 {
-	free(j->bytes);
+	free_bytes(j);
 	memset(j, 0, sizeof(*j));
 }
 
@@ -29,9 +36,12 @@ static bool make_room(struct journal *j, size_t len)
 		size *= 2;
 	if (size == j->size)
 		return true;
-	bytes = realloc(j->bytes, size);
+	bytes = malloc(size);
 	if (!bytes)
 		return false;
+	if (j->used > 0)
+		memcpy(bytes, j->bytes, j->used);
+	free_bytes(j);
 	j->bytes = bytes;
 	j->size = size;
 	return true;
@@ -94,6 +104,8 @@ bool journal_prepare(struct journal *j, const struct replica *r)
 
 void journal_committed(struct journal *j)
 {
+	if (j->used > 0)
+		explicit_bzero(j->bytes, j->used);
 	j->used = 0;
 	j->incomplete = false;
 	if (j->size <= KEPT_SIZE)

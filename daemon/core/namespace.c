@@ -29,6 +29,13 @@ void namespace_clear(struct namespace *ns)
 		namespace_remove(ns, e);
 }
 
+static void free_value(struct entry *e)
+{
+	if (e->value)
+		explicit_bzero(e->value, e->value_len);
+	free(e->value);
+}
+
 static int set_value(struct namespace *ns, struct entry *e, const char *value, size_t len)
 {
 	char *copy = e->value;
@@ -46,7 +53,7 @@ static int set_value(struct namespace *ns, struct entry *e, const char *value, s
 				account_release(&ns->bytes, len - e->value_len);
 			return -ENOMEM;
 		}
-		free(e->value);
+		free_value(e);
 	}
 	if (len < e->value_len)
 		account_release(&ns->bytes, e->value_len - len);
@@ -153,7 +160,7 @@ void namespace_remove(struct namespace *ns, struct entry *e)
 	release_peer(ns, e);
 	account_release(&ns->bytes, size_of(e));
 	account_release(&ns->entries, 1);
-	free(e->value);
+	free_value(e);
 	free(e);
 }
 

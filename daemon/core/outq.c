@@ -49,8 +49,16 @@ static void release(struct outq *q, size_t len)
 		account_release(q->shared, less);
 }
 
+/* Messages hold values: what is no longer between start and end is zero. */
+static void wipe(struct outq *q, size_t from, size_t to)
+{
+	if (from < to)
+		explicit_bzero(q->buf + from, to - from);
+}
+
 static void free_buffer(struct outq *q)
 {
+	wipe(q, q->start, q->end);
 	free(q->buf);
 	q->buf = NULL;
 	q->size = q->start = q->end = 0;
@@ -80,6 +88,7 @@ static int make_room(struct outq *q, size_t len)
 		return 0;
 	if (q->start >= q->size / 2 && q->size - used >= len) {
 		memmove(q->buf, q->buf + q->start, used);
+		wipe(q, q->start > used ? q->start : used, q->end);
 	} else {
 		while (size - used < len)
 			size *= 2;
@@ -88,6 +97,7 @@ static int make_room(struct outq *q, size_t len)
 			return -ENOMEM;
 		if (used > 0)
 			memcpy(buf, q->buf + q->start, used);
+		wipe(q, q->start, q->end);
 		free(q->buf);
 		q->buf = buf;
 		q->size = size;
@@ -119,6 +129,7 @@ void outq_rewind(struct outq *q, uint64_t position)
 {
 	const size_t len = (size_t)(outq_position(q) - position);
 
+	wipe(q, q->end - len, q->end);
 	q->end -= len;
 	release(q, len);
 }
@@ -169,6 +180,7 @@ static size_t torn_rest(const struct outq *q, size_t len)
 void outq_consume(struct outq *q, size_t len)
 {
 	q->torn = len < outq_used(q) ? torn_rest(q, len) : 0;
+	wipe(q, q->start, q->start + len);
 	q->start += len;
 	q->sent += len;
 	release(q, len);

@@ -61,12 +61,14 @@ void replica_init(struct replica *r, enum replica_role role, uint64_t id,
 	r->id = id;
 	r->domain = d;
 	outq_init(&r->out, QUOTA_BACKLOG);
+	message_stream_init(&r->in, MESSAGE_FROM_DOM0);
 	changes_init(&r->changes);
 }
 
 void replica_free(struct replica *r)
 {
 	outq_free(&r->out);
+	message_stream_wipe(&r->in);
 	changes_clear(&r->changes);
 }
 
@@ -90,6 +92,7 @@ void replica_disconnected(struct replica *r)
 {
 	r->state = REPLICA_DOWN;
 	outq_clear(&r->out);
+	message_stream_wipe(&r->in);
 	r->answers = 0;
 }
 

@@ -205,6 +205,7 @@ void session_free(struct session *s)
 	gather_end(&s->domain->gatherings, &s->many);
 	pending_forget(&s->pending);
 	outq_free(&s->out);
+	message_stream_wipe(&s->in);
 	free(s);
 }
 
