@@ -7,8 +7,8 @@
  *   QDB_FAULT="FUNCTION SITE NTH ERRNO"
  *                           lets the NTH such call fail with that number, or cuts a
  *                           transfer down to one byte if it is 0
- *   QDB_FAULT_DONE=FILE     which is created when that happens, and only if it does not
- *                           exist: once, whatever forks
+ *   QDB_FAULT_DONE=FILE     which gets a byte when that happens, and only if it has none:
+ *                           once, whatever forks or starts again
  *   QDB_FAULT_WHILE=FILE    lets all such calls fail as long as this file exists; NTH is
  *                           0, and SITE the beginning of one
  *
@@ -38,6 +38,24 @@
 static char wanted_function[32], wanted_site[128];
 static unsigned wanted_nth, wanted_errno, count;
 
+/* Opened at the start: later on a sandbox has its own idea of what can be opened. */
+static int log_file = -1, done_file = -1;
+
+#define HIGH_NUMBER 200
+
+/* Only system calls here: this must not call what it wraps. */
+static int open_file(const char *name)
+{
+	const int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC;
+	const long fd = name ? syscall(SYS_openat, AT_FDCWD, name, flags, 0666) : -1;
+	const long high =
+		fd < 0 ? -1 : syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HIGH_NUMBER);
+
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	return (int)high;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
 	const char *fault = getenv("QDB_FAULT");
@@ -45,27 +63,15 @@ __attribute__((constructor)) static void begin(void)
 	if (!fault || sscanf(fault, "%31s %127s %u %u", wanted_function, wanted_site,
 			     &wanted_nth, &wanted_errno) != 4)
 		wanted_nth = 0;
+	log_file = open_file(getenv("QDB_FAULTS_LOG"));
+	done_file = open_file(getenv("QDB_FAULT_DONE"));
 }
 
-/* Only system calls here: this must not call what it wraps. */
-static void write_file(const char *name, int flags, const char *text)
+/* In this run of the test, whatever program it is in. */
+static bool is_first(void)
 {
-	const long fd = syscall(SYS_openat, AT_FDCWD, name, flags, 0666);
-
-	if (fd < 0)
-		return;
-	syscall(SYS_write, fd, text, strlen(text));
-	syscall(SYS_close, fd);
-}
-
-static bool create_once(const char *name)
-{
-	const long fd = syscall(SYS_openat, AT_FDCWD, name,
-				O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-
-	if (fd >= 0)
-		syscall(SYS_close, fd);
-	return fd >= 0;
+	return done_file >= 0 && syscall(SYS_lseek, done_file, 0, SEEK_END) == 0 &&
+	       syscall(SYS_write, done_file, "x", 1) == 1;
 }
 
 static void name_site(char *site, size_t size, const void *caller)
@@ -89,16 +95,15 @@ static bool exists(const char *name)
 
 static bool is_faulty(const char *function, const void *caller)
 {
-	const char *log = getenv("QDB_FAULTS_LOG"), *done = getenv("QDB_FAULT_DONE");
 	const char *during = getenv("QDB_FAULT_WHILE");
 	char site[128], line[192];
 
-	if (!log && strcmp(function, wanted_function) != 0)
+	if (log_file < 0 && strcmp(function, wanted_function) != 0)
 		return false;
 	name_site(site, sizeof(site), caller);
 	snprintf(line, sizeof(line), "%s %s\n", function, site);
-	if (log)
-		write_file(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, line);
+	if (log_file >= 0)
+		syscall(SYS_write, log_file, line, strlen(line));
 	if (strcmp(function, wanted_function) != 0)
 		return false;
 	if (during)
@@ -106,7 +111,7 @@ static bool is_faulty(const char *function, const void *caller)
 		       exists(during);
 	if (strcmp(site, wanted_site) != 0)
 		return false;
-	return ++count == wanted_nth && done && create_once(done);
+	return ++count == wanted_nth && is_first();
 }
 
 /* 1: it has failed, with errno set; 0: it goes on; -1: it is cut short. */
