@@ -21,24 +21,18 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/clients.h"
-#include "daemon/core/pathhash.h"
 #include "daemon/link.h"
 #include "daemon/log.h"
 #include "daemon/report.h"
+#include "daemon/resources.h"
 #include "daemon/runtime.h"
 #include "daemon/sandbox.h"
 #include "daemon/startup.h"
 #include "daemon/state.h"
-
-/* Kept when clients take all the others: 13 for Xen, 7 for the state file, and a few. */
-#define RESERVED_DESCRIPTORS 24
-#define FEWEST_CLIENTS 4
 
 /* One to accept those who have connected, one to hear them. */
 #define LAST_TURNS 2
@@ -220,33 +214,6 @@ static int restrict_files(struct daemon *d)
 	return sandbox_restrict_files(&d->sandbox);
 }
 
-/* Clients may have all the descriptors that are there but a few. */
-static int bound_connections(struct daemon *d)
-{
-	struct account *connections = &d->domain.connections;
-	const int next = dup(STDIN_FILENO);
-	struct rlimit limit;
-	size_t free_ones;
-
-	if (next >= 0)
-		close(next);
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return -errno;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	if (next < 0 ||
-	    limit.rlim_cur < (rlim_t)next + RESERVED_DESCRIPTORS + FEWEST_CLIENTS) {
-		log_error("cannot start with %lu file descriptors: raise the limit "
-			  "(ulimit -n, LimitNOFILE)",
-			  (unsigned long)limit.rlim_cur);
-		return -EMFILE;
-	}
-	free_ones = (size_t)limit.rlim_cur - (size_t)next - RESERVED_DESCRIPTORS;
-	if (free_ones < connections->limit)
-		connections->limit = free_ones;
-	return 0;
-}
-
 static void tell_status(const struct daemon *d)
 {
 	if (!d->has_link)
@@ -357,31 +324,6 @@ static enum replica_role role_of(const struct options *o)
 	return o->remote_domid == 0 ? REPLICA_ALONE : REPLICA_DOM0;
 }
 
-/*
- * The key of the path hash, and a number that no other daemon has. Inside a VM this may
- * run before the kernel has gathered entropy, and it must not wait.
- */
-static uint64_t choose_numbers(void)
-{
-	static const unsigned flags[] = {GRND_INSECURE, GRND_NONBLOCK};
-	uint64_t numbers[3] = {0};
-	struct timespec now;
-	bool chosen = false;
-
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && !chosen; i++)
-		chosen = getrandom(numbers, sizeof(numbers), flags[i]) == sizeof(numbers);
-	if (!chosen) {
-		log_warning("paths are hashed without a secret key: %s; start it again "
-			    "once the kernel has random numbers",
-			    strerror(errno));
-		clock_gettime(CLOCK_REALTIME, &now);
-		numbers[2] = (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec ^
-			     (uint64_t)getpid() << 48;
-	}
-	path_hash_key((const uint8_t *)numbers);
-	return numbers[2];
-}
-
 static int create_loop(struct daemon *d)
 {
 	sigset_t ending;
@@ -407,7 +349,7 @@ static int start(struct daemon *d)
 {
 	int r;
 
-	domain_init(&d->domain, role_of(d->options), choose_numbers());
+	domain_init(&d->domain, role_of(d->options), resources_draw_numbers());
 	r = begin_log(d);
 	if (r < 0)
 		return r;
@@ -420,7 +362,7 @@ static int start(struct daemon *d)
 	if (r < 0)
 		return r;
 	startup_find_supervisor(d->base);
-	r = bound_connections(d);
+	r = resources_bound(&d->domain.connections);
 	if (r == 0)
 		r = find_state(d);
 	if (r == 0)
