@@ -17,8 +17,10 @@ void news_add(struct replica *r, const char *path, size_t len)
 {
 	struct entry *e = namespace_find(&r->domain->entries, path, len);
 
-	if (e)
-		e->is_news = true;
+	if (!e)
+		return;
+	e->is_news = true;
+	r->has_news = true;
 }
 
 void news_gather(struct replica *r)
@@ -34,8 +36,9 @@ void news_forget(struct replica *r)
 {
 	struct entry *e = namespace_first(&r->domain->entries, "", 0);
 
-	for (; e; e = namespace_next(e))
+	for (; r->has_news && e; e = namespace_next(e))
 		e->is_news = false;
+	r->has_news = false;
 }
 
 void news_note_signals(struct replica *r, const char *path, size_t len)

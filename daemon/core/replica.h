@@ -37,6 +37,7 @@ struct replica {
 	bool peer_resumes;  /* dom0: the VM has a namespace already */
 	bool peer_is_known; /* dom0: and has once brought it here */
 	bool overran;       /* our changes were too many to be kept: start over */
+	bool has_news;      /* dom0: entries are marked for the VM's watchers (news.h) */
 
 	uint64_t id;           /* the VM's instance, or the generation of dom0's state */
 	uint64_t peer_id;      /* the other's when it was last heard, or 0 */

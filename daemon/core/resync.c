@@ -253,11 +253,13 @@ void resync_dump_entry(struct replica *r, const struct message *m)
 	r->next_is_news = false;
 }
 
+/* Each once on a link, and in its place: some cost as much as there are entries. */
 void resync_announcement(struct replica *r, const struct announcement *a)
 {
 	const bool in_dom0 = r->role == REPLICA_DOM0;
 
-	if (a->kind == ANNOUNCEMENT_HELLO && r->state == REPLICA_CONNECTED) {
+	if (a->kind == ANNOUNCEMENT_HELLO && r->state == REPLICA_CONNECTED &&
+	    r->peer_is_legacy) {
 		if (in_dom0)
 			meet_vm(r, a);
 		else
@@ -267,6 +269,6 @@ void resync_announcement(struct replica *r, const struct announcement *a)
 		begin_dump(r);
 	if (a->kind == ANNOUNCEMENT_NEWS && !in_dom0)
 		r->next_is_news = true;
-	if (a->kind == ANNOUNCEMENT_GOT && in_dom0)
+	if (a->kind == ANNOUNCEMENT_GOT && r->state == REPLICA_LIVE && in_dom0)
 		news_forget(r);
 }

@@ -8,7 +8,7 @@
  *
  * The removal of a directory is one event for those who watch it or a directory above.
  * Those who watch something below are told only if that, or something under it, really
- * goes.
+ * goes; so what goes is looked up among the watches, however many these are.
  */
 #include "daemon/core/watch.h"
 
@@ -185,38 +185,53 @@ void watch_fire_entry(struct watch_index *index, const char *path, size_t len)
 	fire_above(index, path, len);
 }
 
-/* Whether the entry of this path goes, or, of a directory, anything under it. */
-static bool something_goes(struct namespace *ns, const struct watched_path *w,
-			   bool (*spared)(const struct entry *, void *), void *context)
+/* Each directory of an entry that goes, from `above` bytes on, unless told for `last`. */
+static void fire_between(struct watch_index *index, const struct entry *e, size_t above,
+			 const struct entry *last)
 {
-	const char *path = w->node.path;
-	const size_t len = w->node.path_len;
-	struct entry *e;
+	const size_t len = e->node.path_len;
+	size_t n = above;
 
-	if (path[len - 1] != '/') {
-		e = namespace_find(ns, path, len);
-		return e && !(spared && spared(e, context));
+	while ((n = path_next_directory(e->path, len, n)) > 0)
+		if (!last || !path_begins_with(&last->node, e->path, n))
+			fire(to_watched(pathmap_find(&index->map, e->path, n)), e->path,
+			     n);
+}
+
+/* In the order of the map a directory's entries follow each other. */
+static void fire_below(struct watch_index *index, struct namespace *ns, const char *path,
+		       size_t len, bool (*spared)(const struct entry *, void *),
+		       void *context)
+{
+	const struct entry *last = NULL;
+	struct entry *e = namespace_first(ns, path, len);
+
+	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e)) {
+		if (spared && spared(e, context))
+			continue;
+		fire_between(index, e, len, last);
+		fire(to_watched(pathmap_find(&index->map, e->path, e->node.path_len)),
+		     e->path, e->node.path_len);
+		last = e;
 	}
-	for (e = namespace_first(ns, path, len);
-	     e && path_begins_with(&e->node, path, len); e = namespace_next(e))
-		if (!(spared && spared(e, context)))
-			return true;
-	return false;
+}
+
+/* Whether anything but `path` itself is watched in it. */
+static bool is_watched_below(struct watch_index *index, const char *path, size_t len)
+{
+	struct path_node *node = pathmap_first(&index->map, path, len);
+
+	if (node && node->path_len == len)
+		node = pathmap_next(node);
+	return node && path_begins_with(node, path, len);
 }
 
 void watch_fire_directory(struct watch_index *index, struct namespace *ns,
 			  const char *path, size_t len,
 			  bool (*spared)(const struct entry *, void *), void *context)
 {
-	struct path_node *node = pathmap_find(&index->map, path, len);
-
-	fire(to_watched(node), path, len);
+	fire(to_watched(pathmap_find(&index->map, path, len)), path, len);
 	fire_above(index, path, len);
-	node = node ? pathmap_next(node) : pathmap_first(&index->map, path, len);
-	for (; node && path_begins_with(node, path, len); node = pathmap_next(node)) {
-		struct watched_path *w = to_watched(node);
-
-		if (something_goes(ns, w, spared, context))
-			fire(w, node->path, node->path_len);
-	}
+	if (is_watched_below(index, path, len))
+		fire_below(index, ns, path, len, spared, context);
 }
