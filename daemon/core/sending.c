@@ -216,15 +216,20 @@ static int owe_removed(struct replica *r, const char *path, size_t len)
 	return result;
 }
 
-/* To fail before anything is noted: what is noted counts as changed. */
+/*
+ * To fail before anything is noted: what is noted counts as changed. There is room for
+ * one path already.
+ */
 static int admit_removal(struct replica *r, const char *path, size_t len)
 {
 	struct entry *e = namespace_first(&r->domain->entries, path, len);
 	size_t entries = 0;
 
+	if (path[len - 1] != '/')
+		return 0;
 	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e))
 		entries++;
-	return changes_room(&r->changes) < entries ? -EDQUOT : 0;
+	return changes_room(&r->changes) < entries ? quota_refuse(QUOTA_CHANGES) : 0;
 }
 
 static void mark_removed_as_sent(struct replica *r, const char *path, size_t len)

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
 #include "tests/unit/ends.h"
 
 START_TEST(the_dump_and_then_changes_both_ways)
@@ -308,6 +310,30 @@ START_TEST(a_vm_without_link_refuses_what_it_cannot_remember)
 }
 END_TEST
 
+START_TEST(a_vm_remembers_what_goes_and_nothing_beside_it)
+{
+	char path[32];
+
+	for (int i = 0; i < 10; i++) {
+		snprintf(path, sizeof(path), "/d%d", i);
+		set(&dom0, path, "0");
+		snprintf(path, sizeof(path), "/d/%d", i);
+		set(&dom0, path, "0");
+	}
+	set(&dom0, "/d", "0");
+	begin();
+	disconnect_ends();
+	vm.replica.changes.paths.limit = 32 + 5;
+	ck_assert_int_eq(drop(&vm, "/d"), 0);
+	ck_assert_int_eq(drop(&vm, "/d/"), -EDQUOT);
+	ck_assert_int_eq(quota_refused_last(), QUOTA_CHANGES);
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/d"), "(absent)");
+	ck_assert_str_eq(get(&dom0, "/d/9"), "0");
+}
+END_TEST
+
 START_TEST(dom0_never_refuses_because_of_its_peer)
 {
 	char path[32];
@@ -436,6 +462,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, a_new_vm_announces_itself_before_it_asks);
 	tcase_add_test(t, towards_a_legacy_dom0_the_vm_wins);
 	tcase_add_test(t, a_vm_without_link_refuses_what_it_cannot_remember);
+	tcase_add_test(t, a_vm_remembers_what_goes_and_nothing_beside_it);
 	tcase_add_test(t, dom0_never_refuses_because_of_its_peer);
 	tcase_add_loop_test(t, a_violation_ends_the_link_and_nothing_else, 0,
 			    sizeof(violations) / sizeof(violations[0]));
