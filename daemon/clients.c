@@ -127,9 +127,9 @@ static void close_client(struct client *client)
 	free(client);
 }
 
-static void log_refusal(const struct client *client)
+static void log_refusal(const struct client *client, enum quota quota)
 {
-	const struct quota_description *q = &quota_descriptions[quota_refused_last()];
+	const struct quota_description *q = &quota_descriptions[quota];
 
 	log_warning("process %ld of user %lu is refused requests: over the quota %s, "
 		    "%zu %s",
@@ -155,12 +155,13 @@ static void log_failure(const struct client *client, const char *why)
 static void settle(struct client *client)
 {
 	const char *failure;
+	enum quota quota;
 	uint8_t *space;
 	size_t len;
 
 	flush(client);
-	if (session_was_refused(client->session))
-		log_refusal(client);
+	if (session_was_refused(client->session, &quota))
+		log_refusal(client, quota);
 	failure = session_failure(client->session);
 	if (failure)
 		log_failure(client, failure);
@@ -310,7 +311,8 @@ int clients_add(struct clients *c, enum session_access access, int fd)
 		return r;
 	}
 	if (client->user)
-		session_share_output(client->session, &client->user->output);
+		session_share(client->session, &client->user->watches,
+			      &client->user->output);
 	else
 		session_trust(client->session);
 	client->fd = fd;
@@ -321,6 +323,12 @@ int clients_add(struct clients *c, enum session_access access, int fd)
 	event_assign(&client->writable, c->base, fd, EV_WRITE, on_writable, client);
 	set_reading(client, true);
 	return 0;
+}
+
+bool clients_are_full(const struct clients *c)
+{
+	return account_room(&c->domain->connections) == 0 ||
+	       account_room(&c->users.connections) == 0;
 }
 
 bool clients_are_leaving(const struct clients *c)
@@ -351,7 +359,7 @@ void clients_init(struct clients *c, struct event_base *base, struct domain *d)
 	TAILQ_INIT(&c->all);
 	TAILQ_INIT(&c->touched);
 	TAILQ_INIT(&c->waiting);
-	LIST_INIT(&c->users);
+	users_init(&c->users, &d->connections, &d->watches.account);
 	for (int i = 0; i < 2; i++)
 		c->listeners[i].fd = -1;
 }

@@ -23,9 +23,10 @@ struct clients {
 	struct client_list touched; /* to be looked at when the turn ends */
 	struct client_list waiting; /* have work left for the next turn */
 	struct listener listeners[2];
-	struct user_list users;
+	struct users users;
 };
 
+/* After the domain's limits are settled. */
 void clients_init(struct clients *c, struct event_base *base, struct domain *d);
 
 /* Serves the listening socket `fd`, which then belongs to `c`. */
@@ -37,7 +38,11 @@ void clients_listen(struct clients *c, enum session_access access, int fd);
  */
 int clients_add(struct clients *c, enum session_access access, int fd);
 
-/* Whether the loop will come to notice, at once, that a client has gone. */
+/*
+ * Whether there is no place for another, or for one of a user who is counted; and whether
+ * the loop will come to notice, at once, that a client has gone.
+ */
+bool clients_are_full(const struct clients *c);
 bool clients_are_leaving(const struct clients *c);
 
 /* Goes on with what the last turn has left. */

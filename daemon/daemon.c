@@ -327,10 +327,14 @@ static enum replica_role role_of(const struct options *o)
 static int create_loop(struct daemon *d)
 {
 	sigset_t ending;
+	int r;
 
 	d->base = event_base_new();
 	if (!d->base)
 		return -ENOMEM;
+	r = resources_bound(&d->domain.connections);
+	if (r < 0)
+		return r;
 	clients_init(&d->clients, d->base, &d->domain);
 	report_init(&d->report, d->options, &d->clients, &d->link, &d->state);
 	d->on_term = evsignal_new(d->base, SIGTERM, on_signal, d);
@@ -354,17 +358,15 @@ static int start(struct daemon *d)
 	if (r < 0)
 		return r;
 	r = create_loop(d);
-	if (r < 0) {
+	if (r == -ENOMEM)
 		log_error("cannot create the event loop: %s", strerror(-r));
+	if (r < 0)
 		return r;
-	}
 	r = runtime_prepare(&d->runtime, d->options, &d->clients);
 	if (r < 0)
 		return r;
 	startup_find_supervisor(d->base);
-	r = resources_bound(&d->domain.connections);
-	if (r == 0)
-		r = find_state(d);
+	r = find_state(d);
 	if (r == 0)
 		r = restrict_files(d);
 	if (r == 0)

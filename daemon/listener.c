@@ -44,8 +44,7 @@ static void begin_accepting(struct listener *l)
 /* Nobody is turned away from a place that is just being left. */
 static bool is_worth_waiting(const struct listener *l)
 {
-	return account_room(&l->clients->domain->connections) == 0 &&
-	       clients_are_leaving(l->clients);
+	return clients_are_full(l->clients) && clients_are_leaving(l->clients);
 }
 
 static void on_accept(evutil_socket_t listener, short what, void *context)

@@ -45,18 +45,24 @@ static void add_state(struct status *st, const struct state *s)
 		status_add(st, "/state", "file", "%s", s->path);
 }
 
+static void keep_greater(size_t *greatest, const struct account *a)
+{
+	if (a->used > *greatest)
+		*greatest = a->used;
+}
+
 static void add_users(struct status *st, const struct clients *c)
 {
 	const struct user *user;
-	size_t connections = 0, output = 0;
+	size_t connections = 0, watches = 0, output = 0;
 
-	LIST_FOREACH (user, &c->users, all) {
-		if (user->connections.used > connections)
-			connections = user->connections.used;
-		if (user->output.used > output)
-			output = user->output.used;
+	LIST_FOREACH (user, &c->users.all, all) {
+		keep_greater(&connections, &user->connections);
+		keep_greater(&watches, &user->watches);
+		keep_greater(&output, &user->output);
 	}
 	status_add(st, "/quota/user-connections", "used", "%zu", connections);
+	status_add(st, "/quota/user-watches", "used", "%zu", watches);
 	status_add(st, "/quota/user-output", "used", "%zu", output);
 }
 

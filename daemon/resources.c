@@ -12,8 +12,11 @@
 #include "daemon/core/pathhash.h"
 #include "daemon/log.h"
 
-/* Kept when clients take all the others: 13 for Xen, 7 for the state file, and a few. */
-#define RESERVED_DESCRIPTORS 24
+/*
+ * Kept when clients take all the others: 13 for Xen, 7 for the state file, 6 for signals,
+ * the listeners and the supervisor, and a few.
+ */
+#define RESERVED_DESCRIPTORS 30
 #define FEWEST_CLIENTS 4
 
 int resources_bound(struct account *connections)

@@ -5,24 +5,47 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static struct user *find(struct user_list *users, uid_t uid)
+/* One place in so many is for those who are not counted. */
+#define KEPT_BACK 16
+
+void users_init(struct users *users, const struct account *connections,
+		struct account *watches)
+{
+	LIST_INIT(&users->all);
+	account_init(&users->connections, QUOTA_CONNECTIONS);
+	users->connections.limit = connections->limit - connections->limit / KEPT_BACK;
+	account_init_below(&users->watches, QUOTA_WATCHES, watches);
+	users->watches.limit = watches->limit - watches->limit / KEPT_BACK;
+}
+
+static struct user *find(struct users *users, uid_t uid)
 {
 	struct user *user;
 
-	LIST_FOREACH (user, users, all)
+	LIST_FOREACH (user, &users->all, all)
 		if (user->uid == uid)
 			return user;
 	user = malloc(sizeof(*user));
 	if (!user)
 		return NULL;
 	user->uid = uid;
-	account_init(&user->connections, QUOTA_USER_CONNECTIONS);
+	account_init_below(&user->connections, QUOTA_USER_CONNECTIONS,
+			   &users->connections);
+	account_init_below(&user->watches, QUOTA_USER_WATCHES, &users->watches);
 	account_init(&user->output, QUOTA_USER_OUTPUT);
-	LIST_INSERT_HEAD(users, user, all);
+	LIST_INSERT_HEAD(&users->all, user, all);
 	return user;
 }
 
-int users_join(struct user_list *users, const struct ucred *peer, struct user **user)
+static void drop_if_unused(struct user *user)
+{
+	if (user->connections.used > 0)
+		return;
+	LIST_REMOVE(user, all);
+	free(user);
+}
+
+int users_join(struct users *users, const struct ucred *peer, struct user **user)
 {
 	int r;
 
@@ -33,8 +56,10 @@ int users_join(struct user_list *users, const struct ucred *peer, struct user **
 	if (!*user)
 		return -ENOMEM;
 	r = account_charge(&(*user)->connections, 1);
-	if (r < 0)
+	if (r < 0) {
+		drop_if_unused(*user);
 		*user = NULL;
+	}
 	return r;
 }
 
@@ -43,8 +68,5 @@ void users_leave(struct user *user)
 	if (!user)
 		return;
 	account_release(&user->connections, 1);
-	if (user->connections.used > 0)
-		return;
-	LIST_REMOVE(user, all);
-	free(user);
+	drop_if_unused(user);
 }

@@ -39,15 +39,14 @@ static void refuse(struct gatherings *all, struct gathering *g, int why)
 static int charge(struct gatherings *all, const struct gathering *g, size_t amount)
 {
 	struct gathering *stalest;
-	int r;
 
-	while ((r = account_charge(&all->bytes, amount)) < 0) {
+	while (account_room(&all->bytes) < amount) {
 		stalest = TAILQ_FIRST(&all->all);
 		if (!stalest || stalest == g)
-			return r;
-		refuse(all, stalest, r);
+			return -EDQUOT;
+		refuse(all, stalest, -EDQUOT);
 	}
-	return 0;
+	return account_charge(&all->bytes, amount);
 }
 
 static int make_room(struct gatherings *all, struct gathering *g, size_t len)

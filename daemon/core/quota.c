@@ -24,6 +24,7 @@ struct quota_description quota_descriptions[QUOTAS] = {
 	[QUOTA_CONNECTIONS]      = {"connections",      1024,      "",      "local clients at one time", 1},
 	[QUOTA_USER_CONNECTIONS] = {"user-connections", 512,       "",      "local clients of one user, except root and the daemon's own", 1},
 	[QUOTA_WATCHES]          = {"watches",          65536,     "",      "watches of all clients", 1},
+	[QUOTA_USER_WATCHES]     = {"user-watches",     32768,     "",      "watches of one user, except root and the daemon's own", 1},
 	[QUOTA_CLIENT_WATCHES]   = {"client-watches",   12288,     "",      "watches of one client", 1},
 	[QUOTA_OUTPUT]           = {"output",           2 * MIB,   "bytes", "answers and events that one client has not read", 256 * KIB},
 	[QUOTA_USER_OUTPUT]      = {"user-output",      32 * MIB,  "bytes", "the same of all clients of one user, but for 160 KiB of each", 256 * KIB},
@@ -93,37 +94,55 @@ int quota_refuse(enum quota quota)
 	return -EDQUOT;
 }
 
-void account_init(struct account *a, enum quota quota)
+void account_init_below(struct account *a, enum quota quota, struct account *parent)
 {
 	a->used = 0;
 	a->limit = quota_descriptions[quota].limit;
 	a->quota = quota;
+	a->parent = parent;
+}
+
+void account_init(struct account *a, enum quota quota)
+{
+	account_init_below(a, quota, NULL);
+}
+
+static size_t own_room(const struct account *a)
+{
+	return a->used < a->limit ? a->limit - a->used : 0;
 }
 
 int account_check(const struct account *a, size_t amount)
 {
-	if (amount <= account_room(a))
-		return 0;
-	return quota_refuse(a->quota);
+	for (; a; a = a->parent)
+		if (amount > own_room(a))
+			return quota_refuse(a->quota);
+	return 0;
 }
 
 int account_charge(struct account *a, size_t amount)
 {
 	int r = account_check(a, amount);
 
-	if (r == 0)
+	for (; r == 0 && a; a = a->parent)
 		a->used += amount;
 	return r;
 }
 
 void account_release(struct account *a, size_t amount)
 {
-	a->used -= amount;
+	for (; a; a = a->parent)
+		a->used -= amount;
 }
 
 size_t account_room(const struct account *a)
 {
-	return a->used < a->limit ? a->limit - a->used : 0;
+	size_t room = SIZE_MAX;
+
+	for (; a; a = a->parent)
+		if (own_room(a) < room)
+			room = own_room(a);
+	return room;
 }
 
 size_t quota_refusals(enum quota quota)

@@ -2,7 +2,8 @@
 /*
  * Bounds on everything that others can make this daemon hold or do. An account counts
  * what is charged to it now; whoever creates an object charges it, whoever frees it takes
- * exactly that back, so that an account always equals a recount of the objects.
+ * exactly that back, so that an account always equals a recount of the objects. What is
+ * charged to an account is charged to its parent, too: that of a client, its user's, all.
  */
 #ifndef QDB_QUOTA_H
 #define QDB_QUOTA_H
@@ -18,6 +19,7 @@ enum quota {
 	QUOTA_CONNECTIONS,
 	QUOTA_USER_CONNECTIONS,
 	QUOTA_WATCHES,
+	QUOTA_USER_WATCHES,
 	QUOTA_CLIENT_WATCHES,
 	QUOTA_OUTPUT,
 	QUOTA_USER_OUTPUT,
@@ -50,12 +52,16 @@ struct account {
 	size_t used;
 	size_t limit;
 	enum quota quota;
+	struct account *parent;
 };
 
-/* An account with nothing in it and the limit of `quota`. */
+/* An account with nothing in it, the limit of `quota`, and no parent. */
 void account_init(struct account *a, enum quota quota);
 
-/* Whether account_charge() would succeed: 0, or -EDQUOT. */
+/* One below `parent`, which has to outlive what is charged. */
+void account_init_below(struct account *a, enum quota quota, struct account *parent);
+
+/* Whether account_charge() would succeed: 0, or -EDQUOT, which is counted as refused. */
 int account_check(const struct account *a, size_t amount);
 
 /* 0, or -EDQUOT with nothing charged. */
@@ -67,13 +73,13 @@ void account_release(struct account *a, size_t amount);
 /* What could still be charged. */
 size_t account_room(const struct account *a);
 
-/* Something is refused for this quota, which no account is kept of: -EDQUOT. */
+/* Counts a refusal for a quota that no account has found exceeded. Returns -EDQUOT. */
 int quota_refuse(enum quota quota);
 
 /* How often something has been refused for this quota. */
 size_t quota_refusals(enum quota quota);
 
-/* The quota that has been in the way last, for the log. */
+/* The quota of the newest refusal, for the log: to be asked right after it. */
 enum quota quota_refused_last(void);
 
 #endif

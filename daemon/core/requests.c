@@ -34,6 +34,8 @@ static int note_refusal(struct session *s, int result)
 		break;
 	case -EDQUOT:
 		count(s, REFUSAL_QUOTA);
+		if (!s->was_refused)
+			s->refused_for = quota_refused_last();
 		s->was_refused = true;
 		break;
 	case -ENOMEM:
@@ -153,6 +155,8 @@ void request_take_piece(struct session *s, const struct message *m)
 
 static int write_gathered(struct session *s, struct many_entry *e)
 {
+	if (s->many.refused == -EDQUOT)
+		return quota_refuse(QUOTA_GATHERED);
 	if (s->many.refused < 0)
 		return s->many.refused;
 	return domain_write_many(s->domain, s->many.bytes, s->many.used, e);

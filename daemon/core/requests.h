@@ -38,7 +38,8 @@ struct session {
 	bool stopped;      /* whole requests may wait in `in` */
 	bool turn_is_over; /* others are served first */
 	bool stalled;
-	bool was_refused; /* for a quota */
+	bool was_refused;       /* for a quota */
+	enum quota refused_for; /* the first one */
 	bool told_so;
 	const char *failure;
 	enum quota exceeded; /* which made it fail; QUOTAS: none */

@@ -182,7 +182,7 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 		return -ENOMEM;
 	}
 	memset(s, 0, offsetof(struct session, in));
-	watcher_init(&s->watcher, notify);
+	watcher_init(&s->watcher, &d->watches.account, notify);
 	s->domain = d;
 	s->serial = ++d->last_serial;
 	TAILQ_INSERT_TAIL(&d->sessions, s, all);
@@ -214,9 +214,10 @@ void session_trust(struct session *s)
 	s->is_trusted = true;
 }
 
-void session_share_output(struct session *s, struct account *shared)
+void session_share(struct session *s, struct account *watches, struct account *output)
 {
-	outq_share(&s->out, OUTPUT_UNSHARED, shared);
+	s->watcher.account.parent = watches;
+	outq_share(&s->out, OUTPUT_UNSHARED, output);
 }
 
 void *session_owner(const struct session *s)
@@ -256,11 +257,12 @@ void session_stalled(struct session *s)
 	s->stalled = true;
 }
 
-bool session_was_refused(struct session *s)
+bool session_was_refused(struct session *s, enum quota *quota)
 {
 	const bool now = s->was_refused && !s->told_so;
 
 	s->told_so |= now;
+	*quota = s->refused_for;
 	return now;
 }
 

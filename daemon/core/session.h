@@ -29,11 +29,12 @@ void session_free(struct session *s);
 void session_trust(struct session *s);
 
 /*
- * For a session that has done nothing yet: output that waits is charged to this account,
- * too, which has to outlive it, but for as much as answers may take, so that only those
- * who let events pile up can be given up for what others have not read.
+ * For a session that has done nothing yet. Its watches and its unsent output are charged
+ * to these accounts, which must outlive it, too. As much output as answers alone may need
+ * is not: so a client is given up over what others have not read only if it has unread
+ * events itself.
  */
-void session_share_output(struct session *s, struct account *shared);
+void session_share(struct session *s, struct account *watches, struct account *output);
 
 void *session_owner(const struct session *s);
 
@@ -64,8 +65,8 @@ void session_sent(struct session *s, size_t len);
 /* The client did not take the output: from now on equal events are merged. */
 void session_stalled(struct session *s);
 
-/* Whether a request was refused for a quota; true once only, for the log. */
-bool session_was_refused(struct session *s);
+/* Whether a request was refused for a quota, and which; true once only, for the log. */
+bool session_was_refused(struct session *s, enum quota *quota);
 
 /* Why the session must be closed, or NULL; and whether for a quota. */
 const char *session_failure(const struct session *s);

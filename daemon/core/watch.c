@@ -32,13 +32,13 @@ void watch_index_init(struct watch_index *index)
 	account_init(&index->account, QUOTA_WATCHES);
 }
 
-void watcher_init(struct watcher *watcher,
+void watcher_init(struct watcher *watcher, struct account *account,
 		  void (*notify)(struct watcher *, const struct watch *, const char *,
 				 size_t))
 {
 	watcher->notify = notify;
 	pathmap_init(&watcher->watches);
-	account_init(&watcher->account, QUOTA_CLIENT_WATCHES);
+	account_init_below(&watcher->account, QUOTA_CLIENT_WATCHES, account);
 }
 
 static struct watched_path *get_watched(struct watch_index *index, const char *path,
@@ -66,24 +66,6 @@ static void drop_if_unused(struct watch_index *index, struct watched_path *w)
 		return;
 	pathmap_remove(&index->map, &w->node);
 	free(w);
-}
-
-static int charge(struct watch_index *index, struct watcher *watcher)
-{
-	int r = account_charge(&watcher->account, 1);
-
-	if (r < 0)
-		return r;
-	r = account_charge(&index->account, 1);
-	if (r < 0)
-		account_release(&watcher->account, 1);
-	return r;
-}
-
-static void release(struct watch_index *index, struct watcher *watcher, size_t amount)
-{
-	account_release(&index->account, amount);
-	account_release(&watcher->account, amount);
 }
 
 static struct watch *get_watch(struct watch_index *index, struct watcher *watcher,
@@ -116,12 +98,12 @@ int watch_add(struct watch_index *index, struct watcher *watcher, const char *pa
 	struct watch *watch;
 	int r;
 
-	r = charge(index, watcher);
+	r = account_charge(&watcher->account, 1);
 	if (r < 0)
 		return r;
 	watch = get_watch(index, watcher, path, len);
 	if (!watch) {
-		release(index, watcher, 1);
+		account_release(&watcher->account, 1);
 		return -ENOMEM;
 	}
 	watch->count++;
@@ -132,7 +114,7 @@ static void take_back(struct watch_index *index, struct watch *watch, size_t cou
 {
 	struct watched_path *at = watch->at;
 
-	release(index, watch->watcher, count);
+	account_release(&watch->watcher->account, count);
 	watch->count -= count;
 	if (watch->count > 0)
 		return;

@@ -25,7 +25,7 @@ struct watcher {
 	void (*notify)(struct watcher *watcher, const struct watch *watch,
 		       const char *path, size_t path_len);
 	struct pathmap watches; /* each path that it watches once */
-	struct account account; /* registrations */
+	struct account account; /* registrations, below its user's or the index's */
 };
 
 struct watched_path {
@@ -50,7 +50,8 @@ struct watch_index {
 
 void watch_index_init(struct watch_index *index);
 
-void watcher_init(struct watcher *watcher,
+/* `account`, of its user or the index, is charged for what it registers, too. */
+void watcher_init(struct watcher *watcher, struct account *account,
 		  void (*notify)(struct watcher *, const struct watch *, const char *,
 				 size_t));
 

@@ -17,7 +17,8 @@ struct session_run {
 	struct script script;
 	struct domain domain;
 	struct fuzz_client clients[CLIENTS];
-	struct account user; /* of the second and the third */
+	struct account user;    /* output of the second and the third */
+	struct account watches; /* of these */
 	unsigned requests;
 };
 
@@ -57,7 +58,7 @@ static void open_client(struct fuzz_client *c, bool read_only)
 
 	if (!client_open(c, &run.domain, read_only) || (i != 1 && i != 2))
 		return;
-	session_share_output(c->session, &run.user);
+	session_share(c->session, &run.watches, &run.user);
 	c->is_shared = true;
 }
 
@@ -331,6 +332,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	domain_init(&run.domain,
 		    script_byte(&run.script) & 1 ? REPLICA_VM : REPLICA_ALONE, 1);
 	account_init(&run.user, QUOTA_USER_OUTPUT);
+	account_init_below(&run.watches, QUOTA_USER_WATCHES, &run.domain.watches.account);
 	run.domain.host = (struct host){add_items, add_client, trace, &run};
 	for (unsigned i = 0; i < CLIENTS; i++)
 		open_client(&run.clients[i], i == CLIENTS - 1);
@@ -348,7 +350,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < CLIENTS; i++)
 		client_close(&run.clients[i]);
 	check_domain(&run.domain, 0, true);
-	fuzz_require(run.domain.watches.account.used == 0 && run.user.used == 0);
+	fuzz_require(run.domain.watches.account.used == 0 && run.watches.used == 0 &&
+		     run.user.used == 0);
 	domain_free(&run.domain);
 	return 0;
 }

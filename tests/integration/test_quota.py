@@ -3,6 +3,7 @@
 """The limits on what others can make the daemon hold: set, kept, told of, and undone."""
 import os
 import re
+import signal
 import subprocess
 import sys
 import unittest
@@ -78,6 +79,20 @@ class Local(Case):
         self.assertEqual(c.ask(WRITE, "/b", b"x" * 3071).type, ERROR)
         self.assertEqual(c.ask(WRITE, "/b", b"x" * 1000).type, OK)
 
+    def test_each_is_told_of_what_was_in_the_way(self):
+        """Two who are refused in one turn, for different quotas."""
+        daemon = self.limited("entries=1", "client-watches=1")
+        writer, watcher = self.connect(daemon), self.connect(daemon)
+        writer.write("/a", "1")
+        watcher.watch("/a")
+        os.kill(daemon.pid, signal.SIGSTOP)
+        writer.send(WRITE, "/b", "1")
+        watcher.send(WATCH, "/b")
+        os.kill(daemon.pid, signal.SIGCONT)
+        self.assertEqual([c.answer().type for c in (writer, watcher)], [ERROR, ERROR])
+        told = lambda: sorted(re.findall(r"over the quota ([a-z-]+), 1", daemon.output()))
+        when(lambda: self.assertEqual(told(), ["client-watches", "entries"]), AssertionError)
+
     def test_watches(self):
         c = self.connect(self.limited("client-watches=1"))
         self.assertEqual(c.ask(WATCH, "/a").type, OK)
@@ -95,6 +110,32 @@ class Local(Case):
         for _ in range(5):
             self.assertIsNone(self.connect(daemon).read("/a"))
         self.assertIn("of one user", daemon.output())
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can be somebody else")
+    def test_some_places_are_for_root(self):
+        daemon = self.limited("connections=32")
+        code = HOLD.format(uid=NOBODY, wanted=40, path=daemon.socket())
+        holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        self.addCleanup(holder.communicate)
+        self.assertEqual(holder.stdout.readline(), "30\n")
+        for _ in range(2):
+            self.assertIsNone(self.connect(daemon).read("/a"))
+
+    @unittest.skipUnless(os.getuid() == 0, "only root can be somebody else")
+    def test_watches_of_one_user(self):
+        """However many connections it has; and all users leave some to root."""
+        for quotas, taken in (("user-watches=3",), 3), (("watches=16",), 15):
+            daemon = self.limited(*quotas, run=quotas[0], name=quotas[0].partition("=")[0])
+            code = WATCH_ONLY.format(uid=NOBODY, wanted=20, path=daemon.socket())
+            code = code.replace("if not s.recv(72):", "if s.recv(72)[0] != 7:")
+            holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+            self.addCleanup(holder.stdout.close)
+            self.addCleanup(holder.communicate)
+            self.assertEqual(holder.stdout.readline(), f"{taken}\n")
+            self.connect(daemon).watch("/a")
 
     @unittest.skipUnless(os.getuid() == 0, "only root can be somebody else")
     def test_what_one_user_leaves_unread(self):

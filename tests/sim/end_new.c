@@ -247,7 +247,7 @@ static void start(struct end *e)
 		n->domain.entries.peer_entries.limit = 2;
 	n->directory = -1;
 	n->was_serving = n->domain.serving;
-	watcher_init(&n->observer, on_change);
+	watcher_init(&n->observer, &n->domain.watches.account, on_change);
 	watch_add(&n->domain.watches, &n->observer, "/", 1);
 	for (int i = 0; i < CLIENTS; i++)
 		client_open(&n->clients[i], e);

@@ -156,7 +156,7 @@ START_TEST(a_change_fires_the_exact_watch_and_those_above)
 	struct watcher w;
 
 	watch_index_init(&index);
-	watcher_init(&w, note);
+	watcher_init(&w, &index.account, note);
 	watch(&index, &w, "/w/x");
 	watch(&index, &w, "/w/x");
 	watch(&index, &w, "/w/");
@@ -187,8 +187,8 @@ START_TEST(a_watch_of_another_is_not_removed)
 	struct watcher a, b;
 
 	watch_index_init(&index);
-	watcher_init(&a, note);
-	watcher_init(&b, note);
+	watcher_init(&a, &index.account, note);
+	watcher_init(&b, &index.account, note);
 	a.account.limit = 1;
 	ck_assert_int_eq(watch(&index, &a, "/x"), 0);
 	ck_assert_int_eq(watch(&index, &a, "/y"), -EDQUOT);
@@ -204,8 +204,8 @@ START_TEST(the_watches_of_all_are_bounded)
 	struct watcher a, b;
 
 	watch_index_init(&index);
-	watcher_init(&a, note);
-	watcher_init(&b, note);
+	watcher_init(&a, &index.account, note);
+	watcher_init(&b, &index.account, note);
 	index.account.limit = 2;
 	ck_assert_int_eq(watch(&index, &a, "/x"), 0);
 	ck_assert_int_eq(watch(&index, &a, "/x"), 0);
@@ -236,7 +236,7 @@ START_TEST(a_directory_tells_those_above_and_what_really_goes)
 
 	namespace_init(&ns, true);
 	watch_index_init(&index);
-	watcher_init(&w, note);
+	watcher_init(&w, &index.account, note);
 	for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
 		watch(&index, &w, watched[i]);
 	put(&ns, "/a/x", "1");

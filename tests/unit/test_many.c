@@ -326,13 +326,14 @@ END_TEST
 START_TEST(quotas_hold_for_all_of_them)
 {
 	struct session *s = client(&dom0, SESSION_READ_WRITE);
+	enum quota quota;
 
 	set(&dom0, "/a", "12345");
 	set(&dom0, "/b", "12345");
 	dom0.entries.entries.limit = 3;
 	ck_assert_str_eq(write_pairs(s, "/c=1 /d=1"), "ERROR /");
-	ck_assert(session_was_refused(s));
-	ck_assert_int_eq(quota_refused_last(), QUOTA_ENTRIES);
+	ck_assert(session_was_refused(s, &quota));
+	ck_assert_int_eq(quota, QUOTA_ENTRIES);
 	ck_assert_str_eq(get(&dom0, "/c"), "(absent)");
 	dom0.entries.bytes.limit = 17;
 	ck_assert_str_eq(write_pairs(s, "/a=123456 /c=1"), "ERROR /");
@@ -415,6 +416,7 @@ START_TEST(who_stops_in_the_middle_gives_way)
 {
 	const size_t half = QDB_MAX_MANY / 2, room = 4 * QDB_MAX_MANY;
 	struct session *stopped[8], *s = client(&dom0, SESSION_READ_WRITE);
+	enum quota quota;
 
 	dom0.gatherings.bytes.limit = room;
 	make_long_request();
@@ -428,7 +430,8 @@ START_TEST(who_stops_in_the_middle_gives_way)
 	for (int i = 0; i < 8; i++) {
 		put(stopped[i], request + half, MESSAGE_HEADER_SIZE + data_len - half);
 		ck_assert_str_eq(take(stopped[i]), i == 0 ? "ERROR /" : "OK ");
-		ck_assert_int_eq(session_was_refused(stopped[i]), i == 0);
+		ck_assert_int_eq(session_was_refused(stopped[i], &quota), i == 0);
+		ck_assert(i != 0 || quota == QUOTA_GATHERED);
 		ck_assert_str_eq(ask(stopped[i], QDB_CMD_READ, "/a"), "RESP_READ /a=1");
 		session_free(stopped[i]);
 	}

@@ -152,7 +152,7 @@ static void on_event(struct watcher *w, const struct watch *watch, const char *p
 static void listen_in_vm(void)
 {
 	heard[0] = '\0';
-	watcher_init(&listener, on_event);
+	watcher_init(&listener, &vm.watches.account, on_event);
 	ck_assert_int_eq(watch_add(&vm.watches, &listener, "/", 1), 0);
 }
 

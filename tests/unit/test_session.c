@@ -338,10 +338,10 @@ START_TEST(the_clients_of_a_user_have_a_quota_together)
 	enum quota quota;
 	int failed = 0;
 
-	session_share_output(reader, &user);
+	session_share(reader, &domain.watches.account, &user);
 	for (int i = 0; i < 3; i++) {
 		slow[i] = client(SESSION_READ_WRITE);
-		session_share_output(slow[i], &user);
+		session_share(slow[i], &domain.watches.account, &user);
 		ask(slow[i], QDB_CMD_WATCH, "/", NULL);
 		session_stalled(slow[i]);
 	}
