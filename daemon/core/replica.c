@@ -146,6 +146,8 @@ static int apply_write(struct replica *r, const struct message *m)
 		domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len);
 	if (result == 0 && !is_judge(r))
 		changes_disown(&r->changes, m->path, m->path_len);
+	if (result == 0 && r->state == REPLICA_DUMPING)
+		resync_confirm(r, m->path, m->path_len);
 	return result;
 }
 

@@ -220,9 +220,16 @@ static int apply_dump_entry(struct replica *r, const struct message *m)
 	return domain_apply_write(r->domain, m->path, m->path_len, m->data, m->data_len);
 }
 
+void resync_confirm(struct replica *r, const char *path, size_t len)
+{
+	struct entry *e = namespace_find(&r->domain->entries, path, len);
+
+	if (e)
+		e->dump = r->dump;
+}
+
 static void take_dump_entry(struct replica *r, const struct message *m)
 {
-	struct entry *e;
 	int result;
 
 	if (changes_cover(&r->changes, m->path, m->path_len)) {
@@ -235,9 +242,7 @@ static void take_dump_entry(struct replica *r, const struct message *m)
 		sending_fail(r, "no memory for an entry of the dump");
 	else if (result < 0)
 		r->refused++;
-	e = namespace_find(&r->domain->entries, m->path, m->path_len);
-	if (e)
-		e->dump = r->dump;
+	resync_confirm(r, m->path, m->path_len);
 }
 
 void resync_dump_entry(struct replica *r, const struct message *m)

@@ -277,6 +277,20 @@ START_TEST(a_new_vm_announces_itself_before_it_asks)
 }
 END_TEST
 
+START_TEST(a_change_in_the_middle_of_a_dump_stays)
+{
+	replica_connected(&vm.replica);
+	hear(&vm);
+	say(&vm, QDB_RESP_MULTIREAD, "/z", "1");
+	say(&vm, QDB_CMD_WRITE, "/new", "1");
+	say(&vm, QDB_CMD_RM, "/z", NULL);
+	ck_assert_str_eq(hear(&vm), "OK /new; OK /z");
+	say(&vm, QDB_RESP_MULTIREAD, "", NULL);
+	ck_assert_str_eq(get(&vm, "/new"), "1");
+	ck_assert_str_eq(get(&vm, "/z"), "(absent)");
+}
+END_TEST
+
 START_TEST(towards_a_legacy_dom0_the_vm_wins)
 {
 	replica_connected(&vm.replica);
@@ -460,6 +474,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, an_rm_and_what_it_removes_leave_together);
 	tcase_add_test(t, a_removal_waits_while_a_legacy_vm_answers_nothing);
 	tcase_add_test(t, a_new_vm_announces_itself_before_it_asks);
+	tcase_add_test(t, a_change_in_the_middle_of_a_dump_stays);
 	tcase_add_test(t, towards_a_legacy_dom0_the_vm_wins);
 	tcase_add_test(t, a_vm_without_link_refuses_what_it_cannot_remember);
 	tcase_add_test(t, a_vm_remembers_what_goes_and_nothing_beside_it);
