@@ -15,6 +15,7 @@ void domain_init(struct domain *d, enum replica_role role, uint64_t id)
 	d->last_serial = 0;
 	TAILQ_INIT(&d->active);
 	d->counters = (struct counters){0};
+	d->work = 0;
 	d->host = (struct host){0};
 	d->is_tracing = false;
 	d->serving = role != REPLICA_VM;
@@ -73,6 +74,7 @@ static bool something_goes(struct domain *d, const char *path, size_t len,
 
 static void drop(struct domain *d, struct entry *e)
 {
+	d->work++;
 	journal_remove(&d->journal, e->path, e->node.path_len);
 	namespace_remove(&d->entries, e);
 }

@@ -48,6 +48,7 @@ struct domain {
 	uint64_t last_serial;         /* of a session */
 	struct session_list active;   /* have output that the daemon has not seen */
 	struct counters counters;
+	uint64_t work; /* so far: watchers told, their events, entries of many, removals */
 	struct host host;
 	bool is_tracing; /* host.trace() gets the requests */
 	bool serving;    /* false: requests wait for the first dump */

@@ -19,6 +19,9 @@
 
 #define SEND_SIZE (32u * 1024u)
 
+/* So many events, or entries that go, take about as long as a request otherwise. */
+#define WORK_OF_A_REQUEST 16
+
 /* More than answers alone ever fill: OUTPUT_PIECE, and one step beyond that. */
 #define OUTPUT_UNSHARED (OUTPUT_PIECE + 32u * 1024u)
 
@@ -101,10 +104,12 @@ static void notify(struct watcher *watcher, const struct watch *watch, const cha
 
 	if (s->failure)
 		return;
+	s->domain->work++;
 	if (s->stalled &&
 	    !pending_add(&s->pending, path, len, watch_len, outq_position(&s->out)))
 		return;
 	s->domain->counters.events += watch->count;
+	s->domain->work += watch->count;
 	r = queue_events(s, watch, path, len);
 	if (r < 0)
 		fail(s, r == -EDQUOT ? "too many events that were not read"
@@ -126,10 +131,17 @@ static bool may_serve(const struct session *s)
 	       (!s->answering && is_about_daemon(&s->in));
 }
 
+/* A request, or a piece of an answer, and what it has made others hear or lose. */
+static uint64_t cost_since(const struct session *s, uint64_t work)
+{
+	return 1 + (s->domain->work - work) / WORK_OF_A_REQUEST;
+}
+
 void session_run(struct session *s)
 {
-	size_t left = quota_descriptions[QUOTA_REQUESTS].limit;
+	const uint64_t limit = quota_descriptions[QUOTA_REQUESTS].limit;
 	enum message_status status;
+	uint64_t used = 0, work;
 	struct message m;
 
 	s->turn_is_over = false;
@@ -137,10 +149,12 @@ void session_run(struct session *s)
 		s->stopped = true;
 		if (outq_used(&s->out) >= OUTPUT_PIECE || !may_serve(s))
 			return;
-		if (left-- == 0 || s->turn_is_over)
+		if (used >= limit || s->turn_is_over)
 			return;
+		work = s->domain->work;
 		if (s->answering) {
 			answer_continue(s);
+			used++;
 			continue;
 		}
 		status = message_stream_next(&s->in, &m);
@@ -152,6 +166,7 @@ void session_run(struct session *s)
 			request_take_piece(s, &m);
 		else
 			request_serve(s, &m);
+		used += cost_since(s, work);
 	}
 }
 

@@ -48,6 +48,7 @@ static void tell(struct domain *d, const char *bytes, size_t len)
 
 	many_begin(&many, bytes, len);
 	while (many_next(&many, &e) == MANY_ENTRY) {
+		d->work++;
 		journal_write(&d->journal, e.path, e.path_len, e.value, e.value_len,
 			      false);
 		watch_fire_entry(&d->watches, e.path, e.path_len);

@@ -222,8 +222,11 @@ static void put(struct session *s, const uint8_t *bytes, size_t len)
 	uint8_t *space;
 
 	while (len > 0) {
-		size_t n = session_space(s, &space);
+		size_t n;
 
+		if (session_has_work(s))
+			session_run(s);
+		n = session_space(s, &space);
 		ck_assert_uint_gt(n, 0);
 		n = n < len ? n : len;
 		memcpy(space, bytes, n);

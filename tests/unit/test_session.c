@@ -18,6 +18,8 @@ static void put(struct session *s, enum qdb_msg type, const char *path, const ch
 {
 	uint8_t *space;
 
+	if (session_has_work(s))
+		session_run(s);
 	ck_assert_uint_ge(session_space(s, &space), MESSAGE_MAX_SIZE);
 	session_received(s, unit_encode(space, type, path, data));
 }
@@ -327,6 +329,40 @@ START_TEST(all_watches_of_a_client_fit_its_output_twice)
 }
 END_TEST
 
+static int served_in_a_turn(struct session *s, int n)
+{
+	char path[32];
+	int served = 0;
+
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "/t/%d", i);
+		put(s, QDB_CMD_WRITE, path, "1");
+	}
+	session_run(s);
+	for (const char *at = take(s); (at = strstr(at, "OK ")); at++)
+		served++;
+	while (session_has_work(s)) {
+		session_run(s);
+		take(s);
+	}
+	return served;
+}
+
+START_TEST(what_others_hear_counts_in_a_turn)
+{
+	struct session *s = client(SESSION_READ_WRITE),
+		       *watcher = client(SESSION_READ_ONLY);
+
+	ck_assert_int_eq(served_in_a_turn(s, 60), 60);
+	for (int i = 0; i < 160; i++)
+		ask(watcher, QDB_CMD_WATCH, "/t/", NULL);
+	ck_assert_int_le(served_in_a_turn(s, 60), 64 / 10);
+	take(watcher);
+	session_free(watcher);
+	check_and_free(s);
+}
+END_TEST
+
 /* Whoever lets events pile up is given up for that, not others of the same user. */
 START_TEST(the_clients_of_a_user_have_a_quota_together)
 {
@@ -514,6 +550,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, what_has_been_taken_is_no_longer_pending);
 	tcase_add_test(t, what_was_watched_after_a_pending_event_has_its_own);
 	tcase_add_test(t, all_watches_of_a_client_fit_its_output_twice);
+	tcase_add_test(t, what_others_hear_counts_in_a_turn);
 	tcase_add_test(t, the_clients_of_a_user_have_a_quota_together);
 	tcase_add_test(t, merging_never_puts_an_event_before_its_response);
 	tcase_add_test(t, a_watcher_that_never_reads_is_given_up);
