@@ -236,9 +236,13 @@ void clients_resume(struct clients *c)
 {
 	struct client_list now;
 	struct client *client;
+	size_t busy = 0;
 
 	TAILQ_INIT(&now);
 	TAILQ_CONCAT(&now, &c->waiting, waiting);
+	TAILQ_FOREACH (client, &now, waiting)
+		busy++;
+	c->domain->busy = busy;
 	while ((client = TAILQ_FIRST(&now))) {
 		TAILQ_REMOVE(&now, client, waiting);
 		client->is_waiting = false;

@@ -249,6 +249,13 @@ static void notice_link(struct daemon *d)
 		tell_status(d);
 }
 
+static void resume(struct daemon *d)
+{
+	if (d->has_link)
+		link_resume(&d->link);
+	clients_resume(&d->clients);
+}
+
 /* The peer first: it works while the clients here are told. */
 static void end_turn(struct daemon *d, bool *more)
 {
@@ -288,7 +295,7 @@ static void run_last_turns(struct daemon *d)
 		event_base_loop(
 			d->base,
 			EVLOOP_ONCE | (more || turn < LAST_TURNS ? EVLOOP_NONBLOCK : 0));
-		clients_resume(&d->clients);
+		resume(d);
 		end_turn(d, &more);
 	}
 	event_free(impatience);
@@ -307,7 +314,7 @@ static int run_loop(struct daemon *d)
 				  strerror(errno));
 			return -EIO;
 		}
-		clients_resume(&d->clients);
+		resume(d);
 		end_turn(d, &more);
 	}
 	if (d->is_ready)

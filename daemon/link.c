@@ -207,7 +207,13 @@ bool link_turn(struct link *l)
 		return false;
 	}
 	vchan_listen_to(l->vchan, replica_space(l->replica, &space) > 0);
-	return writes == WRITES_PER_TURN;
+	return writes == WRITES_PER_TURN || replica_has_work(l->replica);
+}
+
+void link_resume(struct link *l)
+{
+	if (replica_has_work(l->replica))
+		replica_resume(l->replica);
 }
 
 void link_close(struct link *l)

@@ -44,6 +44,9 @@ int link_open(struct link *l, struct replica *replica,
  */
 bool link_turn(struct link *l);
 
+/* Goes on with what the last turn has left. */
+void link_resume(struct link *l);
+
 void link_close(struct link *l);
 
 #endif

@@ -16,6 +16,7 @@ void domain_init(struct domain *d, enum replica_role role, uint64_t id)
 	TAILQ_INIT(&d->active);
 	d->counters = (struct counters){0};
 	d->work = 0;
+	d->busy = 0;
 	d->host = (struct host){0};
 	d->is_tracing = false;
 	d->serving = role != REPLICA_VM;
@@ -66,6 +67,7 @@ static bool something_goes(struct domain *d, const char *path, size_t len,
 	for (e = namespace_first(&d->entries, path, len); e; e = namespace_next(e)) {
 		if (!path_begins_with(&e->node, path, len))
 			return false;
+		d->work++;
 		if (!is_spared(e, spared, context))
 			return true;
 	}
@@ -74,7 +76,6 @@ static bool something_goes(struct domain *d, const char *path, size_t len,
 
 static void drop(struct domain *d, struct entry *e)
 {
-	d->work++;
 	journal_remove(&d->journal, e->path, e->node.path_len);
 	namespace_remove(&d->entries, e);
 }
@@ -87,6 +88,7 @@ static void remove_directory(struct domain *d, const char *path, size_t len,
 	watch_fire_directory(&d->watches, &d->entries, path, len, spared, context);
 	for (; e && path_begins_with(&e->node, path, len); e = next) {
 		next = namespace_next(e);
+		d->work++;
 		if (!is_spared(e, spared, context))
 			drop(d, e);
 	}

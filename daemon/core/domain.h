@@ -48,7 +48,13 @@ struct domain {
 	uint64_t last_serial;         /* of a session */
 	struct session_list active;   /* have output that the daemon has not seen */
 	struct counters counters;
-	uint64_t work; /* so far: watchers told, their events, entries of many, removals */
+	/*
+	 * What has been done so far beside looking requests up, in no exact unit: each
+	 * message queued, watcher told, entry that went, was spared, or came in one
+	 * request with others, is about one.
+	 */
+	uint64_t work;
+	size_t busy; /* clients that have more to do than the last turn has let them */
 	struct host host;
 	bool is_tracing; /* host.trace() gets the requests */
 	bool serving;    /* false: requests wait for the first dump */

@@ -17,6 +17,13 @@ void pending_init(struct pending *p)
 {
 	pathmap_init(&p->map);
 	TAILQ_INIT(&p->queue);
+	account_init(&p->memory, QUOTA_OUTPUT);
+}
+
+/* With two places in the buckets of the map. */
+static size_t size_of(const struct pending_event *event, size_t key_len)
+{
+	return sizeof(*event) + key_len + 2 * sizeof(void *);
 }
 
 static void drop_oldest(struct pending *p)
@@ -25,6 +32,7 @@ static void drop_oldest(struct pending *p)
 
 	TAILQ_REMOVE(&p->queue, event, next);
 	pathmap_remove(&p->map, &event->node);
+	account_release(&p->memory, size_of(event, event->node.path_len));
 	free(event);
 }
 
@@ -51,9 +59,12 @@ bool pending_add(struct pending *p, const char *path, size_t len, size_t watch_l
 	key[len] = (char)watch_len;
 	if (pathmap_find(&p->map, key, key_len))
 		return false;
+	if (account_room(&p->memory) < size_of(event, key_len))
+		return true;
 	event = malloc(sizeof(*event) + key_len);
 	if (!event)
 		return true;
+	account_charge(&p->memory, size_of(event, key_len));
 	memcpy(event->key, key, key_len);
 	event->node.path = event->key;
 	event->node.path_len = key_len;

@@ -5,7 +5,8 @@
  * the path that it fires for (watch.h), so its length tells which one it is.
  *
  * This holds no event, only the position at which it was queued, and as long as it waits
- * there: it costs a client nothing until it stalls.
+ * there: it costs a client nothing until it stalls. What it costs then is charged like
+ * the output itself.
  */
 #ifndef QDB_PENDING_H
 #define QDB_PENDING_H
@@ -13,6 +14,7 @@
 #include <sys/queue.h>
 
 #include "daemon/core/pathmap.h"
+#include "daemon/core/quota.h"
 
 struct pending_event;
 TAILQ_HEAD(pending_events, pending_event);
@@ -21,6 +23,7 @@ TAILQ_HEAD(pending_events, pending_event);
 struct pending {
 	struct pathmap map;
 	struct pending_events queue; /* the oldest first */
+	struct account memory;       /* bytes, below the account of its user's output */
 };
 
 void pending_init(struct pending *p);
@@ -30,7 +33,7 @@ void pending_forget(struct pending *p);
 
 /*
  * The event is about to be queued at `position`, which only ever grows. False if it waits
- * already. Without memory it is not remembered.
+ * already. Without memory, or quota, it is not remembered.
  */
 bool pending_add(struct pending *p, const char *path, size_t len, size_t watch_len,
 		 uint64_t position);

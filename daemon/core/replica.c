@@ -50,6 +50,10 @@
 /* What a full input buffer can ask for in answers. */
 #define ANSWERS_SIZE (MESSAGE_STREAM_SIZE / MESSAGE_HEADER_SIZE * MESSAGE_HEADER_SIZE)
 
+/* More than a full input buffer is, unless its messages concern many entries or watchers.
+ */
+#define WORK_IN_TURN 2048
+
 /* So many answers are worth a message of their own. */
 #define MANY_ANSWERS 8
 
@@ -93,6 +97,7 @@ void replica_disconnected(struct replica *r)
 	r->state = REPLICA_DOWN;
 	outq_clear(&r->out);
 	message_stream_wipe(&r->in);
+	r->stopped = false;
 	r->answers = 0;
 }
 
@@ -203,18 +208,30 @@ static void handle(struct replica *r, const struct message *m)
 
 size_t replica_space(struct replica *r, uint8_t **space)
 {
-	if (outq_used(&r->out) + ANSWERS_SIZE > r->out.limit)
+	if (r->stopped || outq_used(&r->out) + ANSWERS_SIZE > r->out.limit)
 		return 0;
 	return message_stream_space(&r->in, space);
 }
 
 void replica_received(struct replica *r, size_t len)
 {
+	message_stream_filled(&r->in, len);
+	replica_resume(r);
+}
+
+bool replica_has_work(const struct replica *r)
+{
+	return r->stopped && !r->failure;
+}
+
+void replica_resume(struct replica *r)
+{
+	const uint64_t before = r->domain->work;
 	enum message_status status;
 	struct message m;
 
-	message_stream_filled(&r->in, len);
-	while (!r->failure) {
+	r->stopped = false;
+	while (!r->failure && !r->stopped) {
 		status = message_stream_next(&r->in, &m);
 		if (status == MESSAGE_INCOMPLETE)
 			return;
@@ -222,6 +239,7 @@ void replica_received(struct replica *r, size_t len)
 			sending_violated(r, "a message that the protocol does not allow");
 		else
 			handle(r, &m);
+		r->stopped = r->domain->work - before > WORK_IN_TURN;
 	}
 }
 

@@ -37,6 +37,7 @@ struct replica {
 	bool peer_resumes;  /* dom0: the VM has a namespace already */
 	bool peer_is_known; /* dom0: and has once brought it here */
 	bool overran;       /* our changes were too many to be kept: start over */
+	bool stopped;       /* whole messages may wait in `in` for the next turn */
 	bool has_news;      /* dom0: entries are marked for the VM's watchers (news.h) */
 
 	uint64_t id;           /* the VM's instance, or the generation of dom0's state */
@@ -67,10 +68,15 @@ void replica_disconnected(struct replica *r);
 
 /*
  * Where to put the bytes that arrive, and how many; 0 while the peer does not take its
- * answers. After replica_received() call replica_run().
+ * answers, or what has arrived is too much work for one turn. After replica_received()
+ * call replica_run().
  */
 size_t replica_space(struct replica *r, uint8_t **space);
 void replica_received(struct replica *r, size_t len);
+
+/* Whether there is something left to be done in the next turn; and does that. */
+bool replica_has_work(const struct replica *r);
+void replica_resume(struct replica *r);
 
 /* Prepares output as far as the bounds allow. Also to be called when output has left. */
 void replica_run(struct replica *r);

@@ -19,8 +19,14 @@
 
 #define SEND_SIZE (32u * 1024u)
 
-/* So many events, or entries that go, take about as long as a request otherwise. */
+/* So much of domain.h's work takes about as long as a request otherwise. */
 #define WORK_OF_A_REQUEST 16
+
+#define BYTES_OF_WORK 256
+
+/* So many clients may be busy before each gets a smaller share, and the smallest one. */
+#define CROWD 8
+#define LEAST_SHARE 4
 
 /* More than answers alone ever fill: OUTPUT_PIECE, and one step beyond that. */
 #define OUTPUT_UNSHARED (OUTPUT_PIECE + 32u * 1024u)
@@ -67,6 +73,7 @@ bool session_respond(struct session *s, enum qdb_msg type, const char *path,
 		fail(s, "no memory for an answer");
 		return false;
 	}
+	s->domain->work += 1 + data_len / BYTES_OF_WORK;
 	activate(s);
 	return true;
 }
@@ -131,6 +138,19 @@ static bool may_serve(const struct session *s)
 	       (!s->answering && is_about_daemon(&s->in));
 }
 
+/* Where many have more to do than a turn lets them, each gets less of it. */
+static uint64_t requests_in_turn(const struct session *s)
+{
+	const uint64_t quota = quota_descriptions[QUOTA_REQUESTS].limit;
+	const size_t busy = s->domain->busy;
+	uint64_t share = quota;
+
+	if (busy > CROWD)
+		share = quota * CROWD / busy > LEAST_SHARE ? quota * CROWD / busy
+							   : LEAST_SHARE;
+	return share < quota ? share : quota;
+}
+
 /* A request, or a piece of an answer, and what it has made others hear or lose. */
 static uint64_t cost_since(const struct session *s, uint64_t work)
 {
@@ -139,7 +159,7 @@ static uint64_t cost_since(const struct session *s, uint64_t work)
 
 void session_run(struct session *s)
 {
-	const uint64_t limit = quota_descriptions[QUOTA_REQUESTS].limit;
+	const uint64_t limit = requests_in_turn(s);
 	enum message_status status;
 	uint64_t used = 0, work;
 	struct message m;
@@ -154,7 +174,7 @@ void session_run(struct session *s)
 		work = s->domain->work;
 		if (s->answering) {
 			answer_continue(s);
-			used++;
+			used += cost_since(s, work);
 			continue;
 		}
 		status = message_stream_next(&s->in, &m);
@@ -232,6 +252,7 @@ void session_trust(struct session *s)
 void session_share(struct session *s, struct account *watches, struct account *output)
 {
 	s->watcher.account.parent = watches;
+	s->pending.memory.parent = output;
 	outq_share(&s->out, OUTPUT_UNSHARED, output);
 }
 

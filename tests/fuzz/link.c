@@ -306,6 +306,8 @@ static size_t deliver_piece(const uint8_t *bytes, size_t len)
 	framing_feed(&run.sent, bytes, n, sent, NULL);
 	memcpy(space, bytes, n);
 	replica_received(r, n);
+	while (replica_has_work(r))
+		replica_resume(r);
 	fuzz_require(!violates || r->failure);
 	return r->failure ? 0 : n;
 }
@@ -440,6 +442,8 @@ static bool carry(struct domain *from, struct domain *to)
 		room = room < len - at ? room : len - at;
 		memcpy(space, bytes + at, room);
 		replica_received(&to->replica, room);
+		while (replica_has_work(&to->replica))
+			replica_resume(&to->replica);
 	}
 	replica_sent(&from->replica, len);
 	return len > 0;

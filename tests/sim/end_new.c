@@ -346,6 +346,8 @@ static void deliver(struct end *e, size_t max)
 			break;
 		link_take(e, space, n);
 		replica_received(r, n);
+		while (replica_has_work(r))
+			replica_resume(r);
 		end_removal(e);
 		max -= n;
 	}

@@ -54,6 +54,8 @@ void receive(struct domain *d, const uint8_t *bytes, size_t len)
 		n = n < len ? n : len;
 		memcpy(space, bytes, n);
 		replica_received(&d->replica, n);
+		while (replica_has_work(&d->replica))
+			replica_resume(&d->replica);
 		bytes += n;
 		len -= n;
 	}
