@@ -23,6 +23,7 @@ void changes_init(struct changes *c)
 	TAILQ_INIT(&c->in_flight);
 	TAILQ_INIT(&c->spare);
 	account_init(&c->paths, QUOTA_CHANGES);
+	account_init(&c->refusals, QUOTA_VM_REFUSED);
 	account_init(&c->unanswered, QUOTA_UNANSWERED);
 }
 
@@ -109,6 +110,7 @@ static void drop_if_confirmed(struct changes *c, struct changed_path *p)
 		return;
 	pathmap_remove(&c->map, &p->node);
 	account_release(&c->paths, 1);
+	account_release(&c->refusals, p->is_refusal);
 	free(p);
 }
 
@@ -176,6 +178,20 @@ int changes_owe(struct changes *c, const char *path, size_t len)
 	set_owed(c, p, true);
 	p->is_ours = true;
 	return 0;
+}
+
+int changes_owe_refusal(struct changes *c, const char *path, size_t len)
+{
+	const bool is_new = !find(c, path, len);
+	int r = is_new ? account_check(&c->refusals, 1) : 0;
+
+	if (r == 0)
+		r = changes_owe(c, path, len);
+	if (r == 0 && is_new) {
+		account_charge(&c->refusals, 1);
+		find(c, path, len)->is_refusal = true;
+	}
+	return r;
 }
 
 const struct changed_path *changes_next(const struct changes *c)
@@ -287,18 +303,20 @@ size_t changes_in_flight(const struct changes *c)
 bool changes_is_consistent(struct changes *c)
 {
 	struct path_node *node = pathmap_first(&c->map, "", 0);
-	size_t paths = 0, owed = 0;
+	size_t paths = 0, owed = 0, refusals = 0;
 
 	for (; node; node = pathmap_next(node)) {
 		const struct changed_path *p = to_changed(node);
 
 		paths++;
 		owed += p->owed;
+		refusals += p->is_refusal;
 		if (!p->owed && !p->in_flight)
 			return false;
 		if (p->in_flight && (p->operation <= c->answered ||
 				     p->operation > c->answered + c->unanswered.used))
 			return false;
 	}
-	return paths == c->paths.used && owed == c->n_owed;
+	return paths == c->paths.used && owed == c->n_owed &&
+	       refusals == c->refusals.used;
 }

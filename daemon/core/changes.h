@@ -29,6 +29,7 @@ struct changed_path {
 	bool owed;
 	bool in_flight;
 	bool is_ours;
+	bool is_refusal; /* noted for the peer's change, and charged apart */
 	char path[];
 };
 
@@ -42,6 +43,7 @@ struct changes {
 	uint64_t answered;         /* operations */
 	struct account unanswered; /* operations */
 	struct account paths;
+	struct account refusals;        /* of these paths */
 	struct changed_path_list spare; /* for the next ones, by_change */
 	size_t n_spare;
 };
@@ -62,6 +64,9 @@ size_t changes_room(const struct changes *c);
 
 /* The entry `path` has changed and is owed. 0, -EDQUOT or -ENOMEM. */
 int changes_owe(struct changes *c, const char *path, size_t len);
+
+/* The same because a change of the peer's is refused: it may cause only so many. */
+int changes_owe_refusal(struct changes *c, const char *path, size_t len);
 
 /* The entry to send next, or NULL. It stays owed until changes_send(). */
 const struct changed_path *changes_next(const struct changes *c);

@@ -23,6 +23,15 @@ void news_add(struct replica *r, const char *path, size_t len)
 	r->has_news = true;
 }
 
+static void add_all_of_ours(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+
+	for (; e; e = namespace_next(e))
+		e->is_news |= !e->by_peer;
+	r->has_news = true;
+}
+
 void news_gather(struct replica *r)
 {
 	const struct changed_path *p;
@@ -30,6 +39,8 @@ void news_gather(struct replica *r)
 	changes_owe_again(&r->changes);
 	TAILQ_FOREACH (p, &r->changes.owed, by_change)
 		news_add(r, p->node.path, p->node.path_len);
+	if (r->peer_is_stranger)
+		add_all_of_ours(r);
 }
 
 void news_forget(struct replica *r)

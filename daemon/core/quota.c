@@ -21,6 +21,7 @@ struct quota_description quota_descriptions[QUOTAS] = {
 	[QUOTA_BYTES]            = {"bytes",            32 * MIB,  "bytes", "paths and values of the namespace", 4 * KIB},
 	[QUOTA_VM_ENTRIES]       = {"vm-entries",       8192,      "",      "in dom0, entries that the VM wrote last", 0},
 	[QUOTA_VM_BYTES]         = {"vm-bytes",         512 * KIB, "bytes", "in dom0, their paths and values", 0},
+	[QUOTA_VM_REFUSED]       = {"vm-refused",       1024,      "paths", "in dom0, refused changes of the VM that are not undone there yet", 1},
 	[QUOTA_CONNECTIONS]      = {"connections",      1024,      "",      "local clients at one time", 1},
 	[QUOTA_USER_CONNECTIONS] = {"user-connections", 512,       "",      "local clients of one user, except root and the daemon's own", 1},
 	[QUOTA_WATCHES]          = {"watches",          65536,     "",      "watches of all clients", 1},

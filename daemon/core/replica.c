@@ -85,6 +85,7 @@ void replica_connected(struct replica *r)
 	r->state = REPLICA_CONNECTED;
 	r->peer_is_legacy = true;
 	r->peer_resumes = false;
+	r->peer_is_stranger = false;
 	r->failure = NULL;
 	r->overran = false;
 	if (r->role == REPLICA_DOM0)
@@ -108,10 +109,22 @@ static bool is_judge(const struct replica *r)
 	return r->role == REPLICA_DOM0 || r->peer_is_legacy;
 }
 
+/* What our clients wrote is not to be undone by a VM that may bring what is older. */
+static bool stranger_must_not(struct replica *r, const char *path, size_t len)
+{
+	const struct entry *e;
+
+	if (!r->peer_is_stranger)
+		return false;
+	e = namespace_find(&r->domain->entries, path, len);
+	return e && !e->by_peer;
+}
+
 /* After an overrun nobody knows any more; but then the peer is about to be emptied. */
 static bool ours_stands(struct replica *r, const char *path, size_t len)
 {
-	return is_judge(r) && (r->overran || changes_cover(&r->changes, path, len));
+	return is_judge(r) && (r->overran || changes_cover(&r->changes, path, len) ||
+			       stranger_must_not(r, path, len));
 }
 
 static bool our_entry_stands(const struct entry *e, void *context)
@@ -135,7 +148,7 @@ static void answer(struct replica *r, const struct message *m, int result)
 	if (result < 0)
 		r->refused++;
 	if (result == -EDQUOT && r->role == REPLICA_DOM0)
-		sending_owe(r, m->path, m->path_len);
+		sending_owe_refusal(r, m->path, m->path_len);
 	sending_say(r, result < 0 ? QDB_RESP_ERROR : QDB_RESP_OK, m->path, m->path_len);
 	if (alone)
 		r->answers = outq_used(&r->out);

@@ -33,12 +33,13 @@ struct replica {
 	const char *failure; /* why the link must end, or NULL */
 	size_t refused;      /* changes of either end that the other has refused so far */
 	bool peer_is_legacy;
-	bool served_legacy; /* a legacy VM has begun to get a dump, and may hold it */
-	bool peer_resumes;  /* dom0: the VM has a namespace already */
-	bool peer_is_known; /* dom0: and has once brought it here */
-	bool overran;       /* our changes were too many to be kept: start over */
-	bool stopped;       /* whole messages may wait in `in` for the next turn */
-	bool has_news;      /* dom0: entries are marked for the VM's watchers (news.h) */
+	bool served_legacy;    /* a legacy VM has begun to get a dump, and may hold it */
+	bool peer_resumes;     /* dom0: the VM has a namespace already */
+	bool peer_is_known;    /* dom0: and has once brought it here */
+	bool peer_is_stranger; /* dom0: it has not, and is about to */
+	bool overran;          /* our changes were too many to be kept: start over */
+	bool stopped;          /* whole messages may wait in `in` for the next turn */
+	bool has_news; /* dom0: entries are marked for the VM's watchers (news.h) */
 
 	uint64_t id;           /* the VM's instance, or the generation of dom0's state */
 	uint64_t peer_id;      /* the other's when it was last heard, or 0 */

@@ -58,19 +58,6 @@ static void forget_processed(struct replica *r, uint64_t processed)
 	r->sent_on_link = changes_in_flight(&r->changes);
 }
 
-/* What local clients have written, or all there is. 0, -ENOMEM or -EDQUOT. */
-static int owe_entries(struct replica *r, bool all)
-{
-	struct entry *e = namespace_first(&r->domain->entries, "", 0);
-	int result = 0;
-
-	for (; e && result == 0; e = namespace_next(e))
-		if (all || !e->by_peer)
-			result = changes_owe(&r->changes, e->path, e->node.path_len);
-	return result;
-}
-
-/* A VM that has not been here yet may bring entries older than dom0's own. */
 static void meet_vm(struct replica *r, const struct announcement *hello)
 {
 	r->peer_is_legacy = false;
@@ -81,8 +68,7 @@ static void meet_vm(struct replica *r, const struct announcement *hello)
 	}
 	if (hello->fresh)
 		changes_clear(&r->changes);
-	else if (!r->peer_is_known && owe_entries(r, false) == -ENOMEM)
-		sending_fail(r, "no memory to tell what is ours");
+	r->peer_is_stranger = !hello->fresh && !r->peer_is_known;
 	r->peer_id = hello->id;
 	r->peer_resumes = !hello->fresh;
 	forget_processed(r, hello->fresh ? 0 : hello->processed);
@@ -94,6 +80,7 @@ static void begin_dump(struct replica *r)
 		news_gather(r);
 	changes_clear(&r->changes);
 	r->peer_is_known = !r->peer_is_legacy;
+	r->peer_is_stranger = false;
 	r->sent_on_link = 0;
 	r->cursor_len = 0;
 	r->state = REPLICA_DUMPING;
@@ -119,6 +106,16 @@ void resync_dump_request(struct replica *r, const struct message *m)
 
 /* ---- the beginning of a link, in the VM ---- */
 
+static int owe_everything(struct replica *r)
+{
+	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+	int result = 0;
+
+	for (; e && result == 0; e = namespace_next(e))
+		result = changes_owe(&r->changes, e->path, e->node.path_len);
+	return result;
+}
+
 static void meet_dom0(struct replica *r, const struct announcement *hello)
 {
 	r->peer_is_legacy = false;
@@ -134,7 +131,7 @@ static void meet_dom0(struct replica *r, const struct announcement *hello)
 		changes_owe_again(&r->changes);
 	} else {
 		changes_clear(&r->changes);
-		if (owe_entries(r, true) < 0) {
+		if (owe_everything(r) < 0) {
 			sending_fail(r, "no memory to tell dom0 what it has lost");
 			return;
 		}

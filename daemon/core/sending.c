@@ -178,11 +178,19 @@ static bool dump_will_tell(const struct replica *r, const char *path, size_t len
 	       (r->cursor_len == 0 || path_order(path, len, &at) < 0);
 }
 
-void sending_owe(struct replica *r, const char *path, size_t len)
+static void owe(struct replica *r, const char *path, size_t len)
 {
 	if (dump_will_tell(r, path, len))
 		news_add(r, path, len);
 	else if (changes_owe(&r->changes, path, len) < 0)
+		sending_overrun(r);
+}
+
+void sending_owe_refusal(struct replica *r, const char *path, size_t len)
+{
+	if (dump_will_tell(r, path, len))
+		news_add(r, path, len);
+	else if (changes_owe_refusal(&r->changes, path, len) < 0)
 		sending_overrun(r);
 }
 
@@ -194,7 +202,7 @@ void replica_forward_write(struct replica *r, const char *path, size_t len,
 	if (is_prompt(r, QDB_CMD_WRITE) &&
 	    send_operation(r, QDB_CMD_WRITE, path, len, value, value_len) == 0)
 		return;
-	sending_owe(r, path, len);
+	owe(r, path, len);
 }
 
 /*

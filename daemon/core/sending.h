@@ -21,8 +21,8 @@ void sending_say(struct replica *r, enum qdb_msg type, const char *path, size_t 
 /* Queues an announcement that carries nothing else. */
 void sending_announce(struct replica *r, enum announcement_kind kind);
 
-/* The peer shall get the state of this path, as after a change of ours. */
-void sending_owe(struct replica *r, const char *path, size_t len);
+/* The peer's change of this path is refused, and it shall get the state that stands. */
+void sending_owe_refusal(struct replica *r, const char *path, size_t len);
 
 /* Makes a legacy VM forget what it holds. */
 void sending_emptying(struct replica *r);

@@ -147,6 +147,7 @@ static void measure(struct usage *u, const struct status *st, const struct domai
 	if (r->role == REPLICA_DOM0) {
 		use(u, &d->entries.peer_entries);
 		use(u, &d->entries.peer_bytes);
+		use(u, &r->changes.refusals);
 	}
 	use(u, &d->connections);
 	use(u, &d->watches.account);
