@@ -16,9 +16,11 @@
 
 #include "protocol/record.h"
 
-/* Changes of one turn of the loop beyond this are committed as a whole state, in bytes.
+/*
+ * Changes of one turn of the loop beyond this are committed as a whole state, in bytes.
+ * To remove all entries that there may be takes less.
  */
-#define JOURNAL_SIZE (256u * 1024u)
+#define JOURNAL_SIZE (8u * 1024u * 1024u)
 
 struct domain;
 struct replica;

@@ -10,8 +10,10 @@ memory stays under the sum of what its quotas allow. In the end it is the same p
 rest, and becomes equal with an honest agent.
 
 The honest program's round trips are printed and nothing more: how long they are is the machine's
-affair. 20 ms at most is what to expect of one that is otherwise idle. Beside them stands how long
-the daemon itself worked within one of them, whoever else had the processor meanwhile.
+affair. Beside them stands how long the daemon itself worked within one of them, whoever else had
+the processor meanwhile: on a machine that has nothing else to do this is what one waits for. It must
+stay below 20 ms in 999 of 1000; the rest is for when the honest program itself has to wait for a
+processor between its request and its answer.
 """
 import ctypes
 import os
@@ -41,6 +43,7 @@ QUOTAS = {
 # A queue that grows holds up to twice its limit.
 COSTS = {"entries": 256, "bytes": 1, "connections": 2 * QUOTAS["output"] + 16 * KIB, "watches": 256,
          "changes": 256, "backlog": 2}
+WORK_NS = 20_000_000
 SUM_KIB = sum(QUOTAS[name] * cost for name, cost in COSTS.items()) // KIB + 4 * KIB
 
 
@@ -136,6 +139,15 @@ def connects_and_closes(path):
                 sock.shutdown(socket.SHUT_RD)
 
 
+def removes_where_it_watches(path):
+    """As much as it may watch, below what it writes and removes again."""
+    with Connection(path) as client:
+        client.pump(b"".join(pack(WATCH, f"/nest/{n}/") for n in range(1900)), 1900)
+        for _ in range(20):
+            client.pump((pack(WRITE, "/nest/x", "1") + pack(RM, "/nest/")) * 100, 200)
+            client.events.clear()
+
+
 def takes_all_places(path):
     """As another user, who gets no more than his share."""
     crowd = []
@@ -172,12 +184,37 @@ def answers_nothing(link):
     time.sleep(0.2)
 
 
+def refuses_to_undo(link):
+    """Over its share, with ever new paths and no answer."""
+    link.send(pack(OK, "@qdb:1:00000000000000aa:fresh") + pack(MULTIREAD))
+    for n in range(100):
+        link.send(b"".join(pack(WRITE, f"/new/{n}/{random.random()}", "x" * 50) for _ in range(50)))
+        link.recv(65536)
+
+
+def greets_and_greets(link):
+    for n in range(40):
+        link.send(b"".join(pack(OK, f"@qdb:1:{i:016x}:{i}") for i in range(n, n + 50)))
+    link.send(pack(MULTIREAD) + pack(OK, "@qdb:1:go"))
+    for n in range(40):
+        link.send(pack(OK, "@qdb:1:got") * 50)
+    link.recv(65536)
+
+
+def removes_what_is_not_its_own(link):
+    link.send(pack(MULTIREAD))
+    for n in range(100):
+        link.send((pack(RM, "/entry/") + pack(RM, "/flood/")) * 20)
+        link.recv(65536)
+
+
 CONVERSATIONS = [
     says(os.urandom(5000)), says(b"\1"), says(pack(MULTIREAD), b"\1"),
     says(pack(MULTIREAD) * 2), says(pack(MULTIREAD), os.urandom(5000)),
     says(pack(MULTIREAD), pack(WRITE, "/a", length=(1 << 31) - 73)),
     says(pack(OK, "@qdb:1:zzzz") * 5, pack(MULTIREAD)), says(pack(MULTIREAD), pack(OK, "/a") * 50),
-    floods_the_link, floods_the_link, answers_nothing,
+    floods_the_link, floods_the_link, answers_nothing, refuses_to_undo, greets_and_greets,
+    removes_what_is_not_its_own,
 ]
 
 
@@ -193,14 +230,17 @@ def is_a_hostile_vm(path):
 class Honest:
     def __init__(self, daemon):
         self.daemon, self.client = daemon, daemon.connect()
-        self.times, self.work_ns, self.peak_kib, self.serial = [], 0, 0, 0
+        self.times, self.work_ns, self.peak_kib, self.serial = [], [], 0, 0
 
     def measured(self, request):
         before, begin = self.daemon.cpu_ns(), time.monotonic()
         result = request()
         self.times.append(time.monotonic() - begin)
-        self.work_ns = max(self.work_ns, self.daemon.cpu_ns() - before)
+        self.work_ns.append(self.daemon.cpu_ns() - before)
         return result
+
+    def work_within(self, permille):
+        return sorted(self.work_ns)[(len(self.work_ns) - 1) * permille // 1000]
 
     def round(self):
         """A write, and reads by itself and, now and then, by one who has just come."""
@@ -223,6 +263,7 @@ class Soak(Attack):
         yield from (Attacker(a, path) for path in (own, ro) for a in (
             floods_with_reads, reads_nothing, stops_in_mid_message, announces_too_much,
             connects_and_closes))
+        yield Attacker(removes_where_it_watches, own)
         yield Attacker(is_a_hostile_vm, self.home.link())
         if os.getuid() == 0:
             yield Attacker(takes_all_places, own, uid=NOBODY)
@@ -243,16 +284,20 @@ class Soak(Attack):
         self.assertTrue(daemon.is_running(), daemon.output())
         if not SANITIZED:
             self.assertLess(honest.peak_kib, SUM_KIB)
+            self.assertLess(honest.work_within(999), WORK_NS, "the daemon worked for others")
         honest.round()
         honest.client.close()
         daemon.check_quiet()
+        with daemon.connect() as client:  # an honest agent has the share of the others
+            client.pump(pack(RM, "/vm/") + pack(RM, "/new/"), 2)
         self.assert_equal_ends(daemon, self.vm())
 
     def tell(self, honest):
         times = sorted(1000 * t for t in honest.times)
         print(f"\n{len(times)} honest round trips in {SECONDS:g} s, ms: median "
               f"{statistics.median(times):.2f}, 99% within {times[len(times) * 99 // 100]:.2f}, "
-              f"largest {times[-1]:.2f} (of the daemon's own work {honest.work_ns / 1e6:.2f}); "
+              f"largest {times[-1]:.2f}; of the daemon's own work 99.9% within "
+              f"{honest.work_within(999) / 1e6:.2f}, largest {max(honest.work_ns) / 1e6:.2f}; "
               f"private dirty {honest.peak_kib} of {SUM_KIB} KiB", flush=True)
 
 

@@ -165,6 +165,20 @@ class Stream:
                     got.append(message)
         return got
 
+    def flood(self, raw):
+        """Sends it all, and drops whatever comes meanwhile."""
+        view = memoryview(raw)
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN | select.POLLOUT)
+        while view:
+            ready = poll.poll(TIMEOUT * 1000)
+            if not ready:
+                raise Broken("nobody reads what we send")
+            if ready[0][1] & select.POLLOUT:
+                view = view[self.send_some(view[:65536]):]
+            if ready[0][1] & ~select.POLLOUT and not self.sock.recv(65536):
+                raise Closed("the other end closed the connection")
+
     def readable(self, seconds=0.0):
         return bool(select.select([self.sock], [], [], seconds)[0])
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The limits on what others can make the daemon hold: set, kept, told of, and undone."""
+import contextlib
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import sys
 import unittest
 
 from harness import DAEMON, SANITIZED, Case, run, when
-from qdb import ERROR, OK, READ, WATCH, WRITE, pack
+from qdb import ERROR, OK, READ, WATCH, WRITE, Closed, pack
 
 MAN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/qubesdb-daemon.8")
 NOBODY = 65534
@@ -234,6 +235,24 @@ class OfTheVM(Case):
         log = os.stat(os.path.join(dom0.run, "qubesdb.work.state-wal")).st_size
         heap = 0 if SANITIZED else dom0.private_dirty_kib() - before
         self.assertLessEqual(heap + (state + log) // 1024, 4096)
+
+    def test_a_vm_that_answers_nothing_costs_little(self):
+        """It is told to undo what is refused, does not, and goes on with ever new paths."""
+        dom0 = self.dom0()
+        check = self.honest(dom0)
+        before = dom0.private_dirty_kib()
+        paths = iter(range(1_000_000))
+        for _ in range(5):
+            with self.fake_vm() as link:
+                link.hello("@qdb:1:00000000000000aa:fresh").dump()
+                with contextlib.suppress(Closed):
+                    for _ in range(40):
+                        raw = b"".join(pack(WRITE, f"/{next(paths)}", b"x" * 60) for _ in range(500))
+                        link.flood(raw)
+        check()
+        self.assertIn("too many changes", dom0.output())
+        if not SANITIZED:
+            self.assertLessEqual(dom0.private_dirty_kib() - before, 4096)
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ END_TEST
 /* ---- a domain ---- */
 
 static struct domain copy;
-static uint8_t kept[512 * 1024];
+static uint8_t kept[2 * JOURNAL_SIZE];
 static size_t kept_len;
 
 static void setup(void)
