@@ -23,16 +23,27 @@
 
 static const char *const devices[] = {"/dev/xen/evtchn", "/dev/xen/gntalloc"};
 
-/* A domain that is being saved counts as running: it may go on. */
+/* One that is being saved may go on; one that has crashed stays until it is destroyed. */
+static bool has_shut_down(uint32_t flags)
+{
+	const uint32_t reason = flags >> XEN_DOMINF_shutdownshift;
+
+	return flags & XEN_DOMINF_shutdown &&
+	       (reason & XEN_DOMINF_shutdownmask) != SHUTDOWN_suspend &&
+	       (reason & XEN_DOMINF_shutdownmask) != SHUTDOWN_crash;
+}
+
+/* The list begins with the first domain of this id or a higher one. */
 static bool is_gone(const struct xen_vchan *v)
 {
 	const uint32_t domid = (uint32_t)v->common.address.remote_domid;
-	xc_dominfo_t info;
+	xc_domaininfo_t info;
+	const int n = xc_domain_getinfolist(v->control, domid, 1, &info);
 
-	if (xc_domain_getinfo(v->control, domid, 1, &info) != 1)
-		return errno == ESRCH;
-	return info.domid != domid || info.dying ||
-	       (info.shutdown && info.shutdown_reason != SHUTDOWN_suspend);
+	if (n < 0)
+		return false;
+	return n == 0 || info.domain != domid || info.flags & XEN_DOMINF_dying ||
+	       has_shut_down(info.flags);
 }
 
 static int begin(struct xen_vchan *v)

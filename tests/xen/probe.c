@@ -111,7 +111,7 @@ static int hypercalls(void)
 {
 	xc_interface *xc = xc_interface_open(NULL, NULL, 0);
 	xc_evtchn_status_t status = {.dom = DOMID_SELF, .port = 1};
-	xc_dominfo_t info;
+	xc_domaininfo_t info;
 	int rc;
 
 	if (!xc) {
@@ -120,7 +120,7 @@ static int hypercalls(void)
 	}
 	rc = xc_evtchn_status(xc, &status);
 	printf("evtchn_status=%d/%s ", rc, rc < 0 ? strerror(errno) : "none");
-	rc = xc_domain_getinfo(xc, 0, 1, &info);
+	rc = xc_domain_getinfolist(xc, 0, 1, &info);
 	printf("domain_info=%d/%s\n", rc, rc < 0 ? strerror(errno) : "none");
 	xc_interface_close(xc);
 	return 0;
