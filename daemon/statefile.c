@@ -5,8 +5,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
-#include "daemon/walcheck.h"
 #include "daemon/statefile_memory.h"
+#include "daemon/walcheck.h"
 
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
@@ -84,19 +84,25 @@ static int ask(struct statefile *f, const char *sql, int64_t *number)
 
 /* ---- opening ---- */
 
+/* sqlite gives no text when its memory is short. */
+static bool column_is(sqlite3_stmt *s, int column, const char *text)
+{
+	const char *found = (const char *)sqlite3_column_text(s, column);
+
+	return found && strcmp(found, text) == 0;
+}
+
 static enum statefile_result compare_owner(struct statefile *f,
 					   struct statefile_owner *owner)
 {
 	enum statefile_result result = STATEFILE_DAMAGED;
-	const char *name;
 	sqlite3_stmt *s;
 	int code = prepare(f, &s, "SELECT name, domid, generation, epoch FROM owner");
 
 	if (code == SQLITE_OK)
 		code = sqlite3_step(s);
 	if (code == SQLITE_ROW) {
-		name = (const char *)sqlite3_column_text(s, 0);
-		if (name && strcmp(name, owner->name) == 0 &&
+		if (column_is(s, 0, owner->name) &&
 		    sqlite3_column_int64(s, 1) == owner->domid)
 			result = STATEFILE_FINE;
 		else
@@ -118,7 +124,7 @@ static bool has_log(struct statefile *f)
 
 	if (prepare(f, &s, "PRAGMA journal_mode") == SQLITE_OK &&
 	    sqlite3_step(s) == SQLITE_ROW)
-		found = strcmp((const char *)sqlite3_column_text(s, 0), "wal") == 0;
+		found = column_is(s, 0, "wal");
 	sqlite3_finalize(s);
 	return found;
 }
@@ -246,7 +252,7 @@ static enum statefile_result check_structure(struct statefile *f)
 	if (code == SQLITE_OK)
 		code = sqlite3_step(s);
 	if (code == SQLITE_ROW)
-		fine = strcmp((const char *)sqlite3_column_text(s, 0), "ok") == 0;
+		fine = column_is(s, 0, "ok");
 	sqlite3_finalize(s);
 	if (code != SQLITE_ROW)
 		return result_of(code);

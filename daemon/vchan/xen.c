@@ -127,7 +127,10 @@ int xen_ring_begin(struct xen_vchan *v, struct libxenvchan *ring)
 	const int flags = fcntl(fd, F_GETFL);
 
 	v->ring = ring;
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+	event_assign(&v->ring_event, v->common.base, fd, EV_READ | EV_PERSIST,
+		     on_ring_event, v);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    event_add(&v->ring_event, NULL) < 0) {
 		const int r = -errno;
 
 		v->end->close_ring(v);
@@ -138,9 +141,6 @@ int xen_ring_begin(struct xen_vchan *v, struct libxenvchan *ring)
 	v->connected = false;
 	v->consumed = look_at(&ring->read.shr->cons);
 	v->produced = look_at(&ring->write.shr->prod);
-	event_assign(&v->ring_event, v->common.base, fd, EV_READ | EV_PERSIST,
-		     on_ring_event, v);
-	event_add(&v->ring_event, NULL);
 	return 0;
 }
 
@@ -275,8 +275,12 @@ static int open_store(struct xen_vchan *v)
 	}
 	event_assign(&v->store_event, v->common.base, xs_fileno(v->store),
 		     EV_READ | EV_PERSIST, on_store_event, v);
-	event_add(&v->store_event, NULL);
-	r = v->end->begin(v);
+	if (event_add(&v->store_event, NULL) < 0) {
+		r = -errno;
+		log_error("cannot listen to xenstore: %s", strerror(-r));
+	} else {
+		r = v->end->begin(v);
+	}
 	if (r < 0)
 		close_store(v);
 	return r;
