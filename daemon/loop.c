@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A turn of the loop takes in what has arrived (clients.c, link.c) and answers who only
+ * asked; when it ends, what has changed is committed to the state file, and then everyone
+ * whom that concerns is told: who made the changes, who watches, and the peer.
+ */
+#include "daemon/loop.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+#include "daemon/startup.h"
+
+/* One to accept those who have connected, one to hear them. */
+#define LAST_TURNS 2
+#define LAST_TURNS_US 100000
+
+void loop_stop(struct daemon *d)
+{
+	d->is_ending = true;
+	event_base_loopbreak(d->base);
+}
+
+void loop_forget_other(struct daemon *d)
+{
+	if (!d->on_other)
+		return;
+	close(event_get_fd(d->on_other));
+	event_free(d->on_other);
+	d->on_other = NULL;
+}
+
+static int appear(struct daemon *d)
+{
+	loop_forget_other(d);
+	return runtime_appear(&d->runtime);
+}
+
+static void on_other(evutil_socket_t fd, short what, void *context)
+{
+	struct daemon *d = context;
+
+	(void)fd, (void)what;
+	d->failure = appear(d);
+	if (d->failure < 0)
+		loop_stop(d);
+}
+
+/* When it cannot be waited for, the first dump tells that it has gone. */
+int loop_appear_in_time(struct daemon *d)
+{
+	int other = d->options->remote_name ? -ENOENT : runtime_find_other(&d->runtime);
+
+	if (other < 0 && other != -EAGAIN)
+		return appear(d);
+	log_info("another daemon serves here and is left alone until it ends");
+	if (other < 0)
+		return 0;
+	d->on_other = event_new(d->base, other, EV_READ, on_other, d);
+	if (d->on_other && event_add(d->on_other, NULL) == 0)
+		return 0;
+	if (!d->on_other)
+		close(other);
+	return appear(d);
+}
+
+static void tell_status(const struct daemon *d)
+{
+	if (!d->has_link)
+		startup_status("serving");
+	else if (d->options->remote_name)
+		startup_status(d->link.connected ? "serving; the VM is connected"
+						 : "serving; the VM is not connected");
+	else
+		startup_status(d->link.connected ? "serving; connected with dom0"
+						 : "serving; dom0 is out of reach");
+}
+
+static void become_ready(struct daemon *d)
+{
+	d->failure = appear(d);
+	if (d->failure < 0) {
+		loop_stop(d);
+		return;
+	}
+	d->is_ready = true;
+	log_info("serving");
+	clients_serve(&d->clients);
+	tell_status(d);
+	startup_ready();
+}
+
+static void notice_link(struct daemon *d)
+{
+	if (d->link.connected == d->was_connected)
+		return;
+	d->was_connected = d->link.connected;
+	if (d->is_ready)
+		tell_status(d);
+}
+
+static void resume(struct daemon *d)
+{
+	if (d->has_link)
+		link_resume(&d->link);
+	clients_resume(&d->clients);
+}
+
+/* The peer first: it works while the clients here are told. */
+static void end_turn(struct daemon *d, bool *more)
+{
+	state_commit(&d->state);
+	*more = d->has_link && link_turn(&d->link);
+	*more |= clients_turn(&d->clients);
+	notice_link(d);
+	if (!d->is_ready && d->domain.serving) {
+		become_ready(d);
+		*more = true;
+	}
+}
+
+static void on_impatience(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd, (void)what;
+	*(bool *)context = true;
+}
+
+/*
+ * A client that has connected gets its first answer, so that one that comes while this
+ * daemon is being replaced is served by either; but it must ask soon.
+ */
+static void run_last_turns(struct daemon *d)
+{
+	static const struct timeval patience = {.tv_usec = LAST_TURNS_US};
+	struct event *impatience;
+	bool is_over = false, more = true;
+
+	impatience = evtimer_new(d->base, on_impatience, &is_over);
+	if (!impatience)
+		return;
+	evtimer_add(impatience, &patience);
+	for (int turn = 0; !is_over; turn++) {
+		if (turn >= LAST_TURNS && !clients_expect_requests(&d->clients))
+			break;
+		event_base_loop(
+			d->base,
+			EVLOOP_ONCE | (more || turn < LAST_TURNS ? EVLOOP_NONBLOCK : 0));
+		resume(d);
+		end_turn(d, &more);
+	}
+	event_free(impatience);
+}
+
+int loop_run(struct daemon *d)
+{
+	bool more;
+
+	end_turn(d, &more);
+	while (!d->is_ending) {
+		if (event_base_loop(d->base, EVLOOP_ONCE | (more ? EVLOOP_NONBLOCK : 0)) <
+		    0) {
+			log_error("ending, for the event loop has failed: %s; start it "
+				  "again",
+				  strerror(errno));
+			return -EIO;
+		}
+		resume(d);
+		end_turn(d, &more);
+	}
+	if (d->is_ready)
+		run_last_turns(d);
+	return d->failure;
+}
