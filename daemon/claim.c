@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/signals.h"
 
 #define FIRST_OFFSET ((off_t)1 << 40)
 /* Each domain id has an offset of its own in a range of this length. */
@@ -48,12 +48,15 @@ bool claim_is_held(int fd)
 	return find_holder(fd, &domid) != 0;
 }
 
-static bool send_and_wait(int pidfd, int number)
+/* 0 once it has ended, -ETIMEDOUT, or another negative errno. */
+static int send_and_wait(int pidfd, int number)
 {
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	int r;
 
-	return pidfd_send_signal(pidfd, number, NULL, 0) == 0 &&
-	       poll(&p, 1, PATIENCE_MS) == 1;
+	if (pidfd_send_signal(pidfd, number, NULL, 0) < 0)
+		return errno == ESRCH ? 0 : -errno;
+	r = signals_wait(pidfd, PATIENCE_MS);
+	return r > 0 ? 0 : r == 0 ? -ETIMEDOUT : r;
 }
 
 /* The holder is looked up again, since its number may have passed to another process. */
@@ -65,11 +68,12 @@ static int end_holder(int fd, pid_t pid)
 		return errno == ESRCH ? 0 : -errno;
 	if (find_holder(fd, &domid) == pid) {
 		log_info("taking over from the daemon with process id %ld", (long)pid);
-		if (!send_and_wait(pidfd, SIGTERM)) {
+		r = send_and_wait(pidfd, SIGTERM);
+		if (r == -ETIMEDOUT) {
 			log_warning("the daemon with process id %ld does not end, so it "
 				    "is killed",
 				    (long)pid);
-			r = send_and_wait(pidfd, SIGKILL) ? 0 : -ETIMEDOUT;
+			r = send_and_wait(pidfd, SIGKILL);
 		}
 	}
 	close(pidfd);

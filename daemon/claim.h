@@ -15,8 +15,9 @@
 /*
  * Takes the lock. A daemon of the same domain that holds it is told to end (SIGTERM), and
  * is killed if it has not ended after some seconds: it loses nothing that it has
- * acknowledged. Waits for that. 0, -EBUSY if a daemon of another domain uses the file, or
- * a negative errno.
+ * acknowledged. Waits for that. 0, -EBUSY if a daemon of another domain uses the file,
+ * -EINTR if a signal that is held back (signals.h) says to end, or another negative
+ * errno.
  *
  * The lock is lost when any descriptor of this file is closed.
  */

@@ -22,6 +22,7 @@
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/resources.h"
+#include "daemon/signals.h"
 #include "daemon/startup.h"
 
 /* Of the other side. */
@@ -78,13 +79,14 @@ static int find_state(struct daemon *d)
 	return d->state_path ? 0 : -ENOMEM;
 }
 
-static void open_state(struct daemon *d)
+static int open_state(struct daemon *d)
 {
 	const struct options *o = d->options;
 
-	if (d->state_path)
-		state_open(&d->state, d->state_path, o->remote_name, o->remote_domid,
-			   o->state_sync, &d->domain, d->base);
+	if (!d->state_path)
+		return 0;
+	return state_open(&d->state, d->state_path, o->remote_name, o->remote_domid,
+			  o->state_sync, &d->domain, d->base);
 }
 
 static struct vchan_address address_of(const struct options *o)
@@ -136,7 +138,6 @@ static enum replica_role role_of(const struct options *o)
 
 static int create_loop(struct daemon *d)
 {
-	sigset_t ending;
 	int r;
 
 	d->base = event_base_new();
@@ -152,10 +153,6 @@ static int create_loop(struct daemon *d)
 	if (!d->on_term || !d->on_int || evsignal_add(d->on_term, NULL) < 0 ||
 	    evsignal_add(d->on_int, NULL) < 0)
 		return -ENOMEM;
-	sigemptyset(&ending);
-	sigaddset(&ending, SIGTERM);
-	sigaddset(&ending, SIGINT);
-	sigprocmask(SIG_UNBLOCK, &ending, NULL);
 	return 0;
 }
 
@@ -185,7 +182,11 @@ static int start(struct daemon *d)
 		r = loop_appear_in_time(d);
 	if (r < 0)
 		return r;
-	open_state(d);
+	if (open_state(d) < 0) {
+		log_info("ending on a signal, before it serves");
+		d->is_ending = true;
+		return 0;
+	}
 	if (!d->options->foreground && chdir("/") < 0)
 		log_warning("cannot leave the working directory: %s", strerror(errno));
 	sandbox_restrict_calls(&d->sandbox);
@@ -222,6 +223,7 @@ int daemon_run(const struct options *o)
 	struct daemon d = {.options = o};
 	int r, status;
 
+	signals_hold();
 	log_set_name(name_of(o));
 	runtime_init(&d.runtime);
 	state_init(&d.state);
@@ -241,8 +243,10 @@ int daemon_run(const struct options *o)
 		}
 	}
 	r = start(&d);
-	if (r == 0)
+	if (r == 0 && !d.is_ending) {
+		signals_release();
 		r = loop_run(&d);
+	}
 	end(&d);
 	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/signals.h"
 
 static int to_parent = -1;
 static int to_supervisor = -1;
@@ -58,15 +59,10 @@ static int wait_for_child(int from_child)
 int startup_fork(int *status)
 {
 	const struct sigaction passing = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
-	sigset_t ending, before;
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return -errno;
-	sigemptyset(&ending);
-	sigaddset(&ending, SIGTERM);
-	sigaddset(&ending, SIGINT);
-	sigprocmask(SIG_BLOCK, &ending, &before);
 	child = fork();
 	if (child < 0)
 		return -errno;
@@ -79,7 +75,7 @@ int startup_fork(int *status)
 	close(ends[1]);
 	sigaction(SIGTERM, &passing, NULL);
 	sigaction(SIGINT, &passing, NULL);
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	signals_release();
 	*status = wait_for_child(ends[0]);
 	return 1;
 }

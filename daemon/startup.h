@@ -15,9 +15,10 @@
 int startup_standard_files(void);
 
 /*
- * Forks. In the child returns 0 and the caller goes on as the daemon. In the parent waits
- * until the child calls startup_ready() or ends, passing on SIGTERM and SIGINT, and
- * returns 1 with *status what the parent shall exit with. Or a negative errno.
+ * Forks, with signals held back (signals.h). In the child returns 0 and the caller goes
+ * on as the daemon. In the parent waits until the child calls startup_ready() or ends,
+ * passing on SIGTERM and SIGINT, and returns 1 with *status what the parent shall exit
+ * with. Or a negative errno.
  */
 int startup_fork(int *status);
 

@@ -185,27 +185,6 @@ void state_init(struct state *s)
 	};
 }
 
-void state_open(struct state *s, const char *path, const char *name, int domid,
-		enum statefile_sync sync, struct domain *d, struct event_base *base)
-{
-	s->path = strdup(path);
-	if (!s->path) {
-		log_error("no memory for the state %s", path);
-		return;
-	}
-	s->owner = (struct statefile_owner){name, domid, d->replica.id};
-	s->sync = sync;
-	s->domain = d;
-	evtimer_assign(&s->retry, base, on_retry, s);
-	d->journal.enabled = true;
-	if (!state_load(s))
-		try_later(s);
-	else if (d->entries.entries.used > 0)
-		log_info("continuing with %zu entries", d->entries.entries.used);
-}
-
-/* ---- the end ---- */
-
 static void end(struct state *s)
 {
 	event_del(&s->retry);
@@ -213,6 +192,34 @@ static void end(struct state *s)
 	free(s->path);
 	s->path = NULL;
 }
+
+int state_open(struct state *s, const char *path, const char *name, int domid,
+	       enum statefile_sync sync, struct domain *d, struct event_base *base)
+{
+	s->path = strdup(path);
+	if (!s->path) {
+		log_error("no memory for the state %s", path);
+		return 0;
+	}
+	s->owner = (struct statefile_owner){name, domid, d->replica.id};
+	s->sync = sync;
+	s->domain = d;
+	evtimer_assign(&s->retry, base, on_retry, s);
+	d->journal.enabled = true;
+	if (state_load(s)) {
+		if (d->entries.entries.used > 0)
+			log_info("continuing with %zu entries", d->entries.entries.used);
+		return 0;
+	}
+	if (s->is_given_up) {
+		end(s);
+		return -EINTR;
+	}
+	try_later(s);
+	return 0;
+}
+
+/* ---- the end ---- */
 
 /* The log goes before the file is closed: from then on a successor may have its own. */
 void state_close(struct state *s)

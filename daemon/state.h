@@ -35,7 +35,8 @@ struct state {
 	struct domain *domain;
 	struct statefile file;
 	bool is_open;
-	bool is_failing; /* the file does not have everything */
+	bool is_failing;  /* the file does not have everything */
+	bool is_given_up; /* for a signal, before there was one */
 	unsigned delay_s;
 	struct event retry;
 	struct installed installed[STATE_FILES];
@@ -53,10 +54,11 @@ void state_init(struct state *s);
 
 /*
  * Takes the domain over from a daemon that serves it and from the file at `path`; what it
- * cannot do it logs. `name` is kept by reference.
+ * cannot do it logs. `name` is kept by reference. 0, or -EINTR if a signal that is held
+ * back (signals.h) has come before that: nothing is kept then, and the file is as it was.
  */
-void state_open(struct state *s, const char *path, const char *name, int domid,
-		enum statefile_sync sync, struct domain *d, struct event_base *base);
+int state_open(struct state *s, const char *path, const char *name, int domid,
+	       enum statefile_sync sync, struct domain *d, struct event_base *base);
 
 /* Commits what has changed. After that, all that waits may leave, persisted or not. */
 void state_commit(struct state *s);

@@ -8,18 +8,18 @@
 #include <string.h>
 #include <sys/param.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/aside.h"
 #include "daemon/claim.h"
 #include "daemon/log.h"
+#include "daemon/signals.h"
 
 #define TRIES 4
 
 /* A file that is there but cannot be read is tried again, after pauses that double. */
 #define LOADS 6
-#define FIRST_PAUSE_NS 50000000
+#define FIRST_PAUSE_MS 50
 
 void state_forget(struct state *s)
 {
@@ -118,7 +118,9 @@ static bool claim_file(struct state *s)
 		if (r == 0)
 			r = set_aside(s, why) ? -EAGAIN : -EPERM;
 	}
-	log_error("cannot open the state %s: %s", s->path, strerror(-r));
+	s->is_given_up = r == -EINTR;
+	if (!s->is_given_up)
+		log_error("cannot open the state %s: %s", s->path, strerror(-r));
 	return false;
 }
 
@@ -272,15 +274,17 @@ static bool is_worth_another_look(enum statefile_result result, int looks)
 
 bool state_load(struct state *s)
 {
-	struct timespec pause = {.tv_nsec = FIRST_PAUSE_NS};
 	enum statefile_result result;
+	int pause_ms = FIRST_PAUSE_MS;
 
 	for (int i = 1; is_worth_another_look(result = load(s), i); i++) {
 		abandon(s);
-		if (i == LOADS || !is_there(s))
+		if (s->is_given_up || i == LOADS || !is_there(s))
 			return false;
-		nanosleep(&pause, NULL);
-		pause.tv_nsec *= 2;
+		s->is_given_up = signals_wait(-1, pause_ms) == -EINTR;
+		if (s->is_given_up)
+			return false;
+		pause_ms *= 2;
 	}
 	if (result == STATEFILE_FINE)
 		return true;

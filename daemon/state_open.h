@@ -8,8 +8,8 @@
 /*
  * Each of these returns whether there is a file to write to, by now the domain's and
  * claimed by this daemon. state_load() takes the entries over from the one that is there,
- * if it can be used. state_begin_again() is for when the domain has entries already: the
- * file has none of them.
+ * if it can be used, or sets `is_given_up`. state_begin_again() is for when the domain
+ * has entries already: the file has none of them.
  */
 bool state_load(struct state *s);
 bool state_begin_again(struct state *s);

@@ -3,6 +3,8 @@
 """
 The daemon as a program: its options, files, modes, readiness, and how it ends.
 """
+import contextlib
+import fcntl
 import os
 import signal
 import socket
@@ -12,6 +14,9 @@ import threading
 
 from harness import DAEMON, SANITIZED, Case, run, when
 from qdb import NOENT, READ, Closed, Connection
+
+
+FAULTS = os.environ.get("QUBESDB_FAULTS", "tests/faults/.libs/faults.so")
 
 
 def mode(path):
@@ -180,6 +185,27 @@ class Ending(Case):
                 self.connect(daemon).watch("/a")
                 daemon.stop(sig)
                 self.assertFalse([n for n in os.listdir(daemon.run) if n.endswith((".sock", ".pid"))])
+
+    def test_from_the_first_moment(self):
+        """It is held up in its first system calls, for somebody else does not read a log."""
+        log = self.home / "calls"
+        os.mkfifo(log)
+        pipe = os.open(log, os.O_RDWR | os.O_NONBLOCK)
+        self.addCleanup(os.close, pipe)
+        size = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+        os.write(pipe, b"x" * size)
+        daemon = self.dom0(ready=False, env={
+            "LD_PRELOAD": FAULTS, "QDB_FAULTS_LOG": log,
+            "ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=1:verify_asan_link_order=0"})
+        when(lambda: self.assertEqual(daemon.stat()[0], "S"), AssertionError)
+        daemon.popen.terminate()
+
+        def go_on():
+            with contextlib.suppress(BlockingIOError):
+                os.read(pipe, size)
+            self.assertFalse(daemon.is_running())
+        when(go_on, AssertionError)
+        self.assertEqual(daemon.wait(), 0)
 
     def test_clients_see_the_end(self):
         daemon = self.dom0()

@@ -12,7 +12,7 @@ import stat
 import subprocess
 import threading
 
-from harness import CLIENT, Daemon, run
+from harness import CLIENT, Daemon, run, when
 from qdb import NOENT, RM, TIMEOUT, Closed
 from states import StateCase
 
@@ -214,6 +214,30 @@ class HandOver(StateCase):
         self.assertIn("does not end, so it is killed", new.output())
         self.assert_same(self.entries(new), entries)
         self.check_works(new)
+
+    def begin_take_over(self, old):
+        """A daemon that waits for one which cannot end yet."""
+        os.kill(old.pid, signal.SIGSTOP)
+        new = self.dom0(ready=False)
+        when(lambda: self.assertIn("taking over from the daemon", new.output()), AssertionError)
+        return new
+
+    def test_told_to_end_meanwhile(self):
+        """The new one ends at once, and the other by itself, with all that it has."""
+        for sig in signal.SIGTERM, signal.SIGINT:
+            old = self.dom0()
+            entries = self.fill(old)
+            new = self.begin_take_over(old)
+            new.stop(sig)
+            self.assertNotIn("killed", new.output())
+            self.assertNotIn("cannot", new.output())
+            self.assertTrue(old.is_running())
+            os.kill(old.pid, signal.SIGCONT)
+            self.assertEqual(old.wait(), 0)
+            self.assertEqual(os.listdir(self.run_dir), ["qubesdb.work.state"])
+            third = self.dom0()
+            self.assert_same(self.entries(third), entries)
+            third.stop()
 
     def test_another_domid(self):
         """A VM that was started again, while the daemon of the one before has not ended."""
