@@ -38,7 +38,10 @@ static void pass_on(int signal)
 	errno = saved;
 }
 
-/* The child says one byte when it serves. Without it, its exit status says why not. */
+/*
+ * The child says one byte when it serves. Without it, its exit status says why not; but
+ * one that was told to end before does not serve either.
+ */
 static int wait_for_child(int from_child)
 {
 	int status;
@@ -53,7 +56,9 @@ static int wait_for_child(int from_child)
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
 			return EXIT_FAILURE;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
+	return WIFEXITED(status) && WEXITSTATUS(status) != EXIT_SUCCESS
+		       ? WEXITSTATUS(status)
+		       : EXIT_FAILURE;
 }
 
 int startup_fork(int *status)

@@ -30,8 +30,10 @@ class Forking(Case):
     def parent(self, *arguments, **options):
         return self.daemon(*arguments, notify=False, foreground=False, ready=False, **options)
 
-    def children(self):
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as f:
+    @staticmethod
+    def children(pid=None):
+        with open(f"/proc/{pid or 'self'}/task/{pid or os.getpid()}/children",
+                  encoding="ascii") as f:
             return [int(pid) for pid in f.read().split()]
 
     def reap(self):
@@ -80,6 +82,17 @@ class Forking(Case):
         self.assertEqual(early.answer_to(READ, "/a").data, b"1")
         self.assertIn("qubesdb.dom0.log", os.listdir(self.home.log))
         self.end(*self.children())
+
+    def test_ended_before_it_serves(self):
+        """Which is no failure of the daemon, but nobody must take it for one that runs."""
+        for whom in "parent", "child":
+            with self.subTest(whom=whom):
+                parent = self.parent("vm", 0, own=5)
+                parent.connect_when_there().close()
+                os.kill(parent.pid if whom == "parent" else self.children(parent.pid)[0],
+                        signal.SIGTERM)
+                self.assertEqual(parent.wait(), 1)
+                self.assertIn("ending on signal 15", parent.output())
 
     def check_fails(self, *arguments, **options):
         parent, code = self.start(*arguments, **options)
