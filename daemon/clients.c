@@ -377,8 +377,8 @@ void clients_close(struct clients *c)
 {
 	struct client *client;
 
-	while ((client = TAILQ_FIRST(&c->all)))
-		close_client(client);
 	for (int i = 0; i < 2; i++)
 		listener_close(&c->listeners[i]);
+	while ((client = TAILQ_FIRST(&c->all)))
+		close_client(client);
 }

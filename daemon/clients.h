@@ -66,7 +66,10 @@ void clients_add_status(struct status *st, const char *section, const void *owne
 void clients_trace(const void *owner, const struct message *m, enum qdb_msg answer,
 		   size_t answer_len);
 
-/* Closes every connection and listener. */
+/*
+ * Closes every listener, and then the connections: who comes back finds nobody. May be
+ * called again.
+ */
 void clients_close(struct clients *c);
 
 #endif

@@ -199,10 +199,11 @@ static void end(struct daemon *d)
 	startup_end();
 	sandbox_free(&d->sandbox);
 	loop_forget_other(d);
-	if (d->has_link)
-		link_close(&d->link);
+	runtime_withdraw(&d->runtime);
 	if (d->base)
 		clients_close(&d->clients);
+	if (d->has_link)
+		link_close(&d->link);
 	if (d->vm_is_gone)
 		state_remove(&d->state);
 	else

@@ -128,8 +128,9 @@ static void on_impatience(evutil_socket_t fd, short what, void *context)
 }
 
 /*
- * A client that has connected gets its first answer, so that one that comes while this
- * daemon is being replaced is served by either; but it must ask soon.
+ * A client that has connected before it could not any more gets its first answer, so that
+ * one that comes while this daemon is being replaced is served by either; but it must ask
+ * soon.
  */
 static void run_last_turns(struct daemon *d)
 {
@@ -169,7 +170,9 @@ int loop_run(struct daemon *d)
 		resume(d);
 		end_turn(d, &more);
 	}
-	if (d->is_ready)
+	if (d->is_ready) {
+		runtime_withdraw(&d->runtime);
 		run_last_turns(d);
+	}
 	return d->failure;
 }

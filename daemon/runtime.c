@@ -160,8 +160,14 @@ int runtime_appear(struct runtime *r)
 	return 0;
 }
 
+void runtime_withdraw(struct runtime *r)
+{
+	for (int i = PIDFILE - 1; i >= 0; i--)
+		installed_remove(&r->files[i]);
+}
+
 void runtime_remove(struct runtime *r)
 {
-	for (int i = 0; i < RUNTIME_FILES; i++)
-		installed_remove(&r->files[i]);
+	runtime_withdraw(r);
+	installed_remove(&r->files[PIDFILE]);
 }

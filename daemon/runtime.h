@@ -10,6 +10,7 @@
 #include "daemon/installed.h"
 #include "daemon/options.h"
 
+/* In the order in which they appear. */
 enum { RW_SOCKET, RO_SOCKET, RW_LINK, RO_LINK, PIDFILE, RUNTIME_FILES };
 
 struct runtime {
@@ -39,7 +40,11 @@ int runtime_state_path(const struct runtime *r, const struct options *o, char *p
 /* Takes the place of whoever is found now. */
 int runtime_appear(struct runtime *r);
 
-/* Removes what is still ours. */
+/*
+ * Removes what is still ours: the ways to this daemon, the read-only ones first, so that
+ * nobody who may write finds only those; and then also the rest.
+ */
+void runtime_withdraw(struct runtime *r);
 void runtime_remove(struct runtime *r);
 
 #endif

@@ -335,17 +335,18 @@ static void restart_socket(struct vchan *v, unsigned delay_ms)
 	schedule(of(v), delay_ms);
 }
 
+/* A legacy VM that sees its connection end and finds another place to ask hangs there. */
 static void close_socket(struct vchan *v)
 {
 	struct socket_vchan *s = of(v);
 
-	end_connection(s);
+	installed_remove(&s->installed);
 	event_del(&s->retry);
 	if (s->listener >= 0) {
 		event_del(&s->accept);
 		close(s->listener);
 	}
-	installed_remove(&s->installed);
+	end_connection(s);
 	free(s);
 }
 

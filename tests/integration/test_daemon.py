@@ -216,6 +216,60 @@ class Ending(Case):
             client.recv()
 
 
+class ComingBack(Case):
+    """
+    Who connects again when its connection ends finds nobody, rather than a daemon that takes its
+    request and is gone. Somebody locks the directory, which makes the removal of a name take long.
+    """
+
+    def lock(self, directory):
+        fd = os.open(directory, os.O_RDONLY)
+        self.addCleanup(os.close, fd)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def left(self, daemon, connection, directory):
+        """What is still there when this connection ends, of a daemon that is told to end."""
+        daemon.popen.terminate()
+        connection.wait_closed()
+        left = [n for n in os.listdir(directory) if n.endswith(".sock")]
+        self.assertEqual(daemon.wait(), 0)
+        return left
+
+    def test_client(self):
+        """Of a VM, and of dom0 itself, where there are links as well."""
+        for name, domid in ("work", 5), ("dom0", 0):
+            with self.subTest(name=name):
+                daemon = self.dom0(f"of.{name}", name=name, domid=domid)
+                client = self.connect(daemon)
+                client.read("/a")
+                self.lock(daemon.run)
+                self.assertEqual(self.left(daemon, client, daemon.run), [])
+
+    def test_client_in_the_vm(self):
+        daemon = self.pair()[1]
+        client = self.connect(daemon)
+        client.read("/a")
+        self.lock(daemon.run)
+        self.assertEqual(self.left(daemon, client, daemon.run), [])
+
+    def test_never_only_the_read_only_one(self):
+        daemon = self.dom0()
+        self.lock(daemon.run)
+        daemon.popen.terminate()
+        while os.path.exists(daemon.socket()):
+            pass
+        self.assertFalse(os.path.exists(daemon.socket(ro=True)))
+        self.assertEqual(daemon.wait(), 0)
+
+    def test_vm(self):
+        """A deployed one hangs if it can ask for its dump again and does not get it."""
+        daemon = self.dom0()
+        fake = self.fake_vm().hello()
+        fake.dump()
+        self.lock(self.home.vchan)
+        self.assertEqual(self.left(daemon, fake, self.home.vchan), [])
+
+
 class Loop(threading.Thread):
     """A program that connects and reads, again and again, and must never fail."""
 
