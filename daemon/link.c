@@ -116,10 +116,12 @@ static void on_ready(void *context)
 	if (room == 0)
 		return;
 	n = vchan_read(l->vchan, space, room);
-	if (n > 0)
+	if (n > 0) {
+		l->moved += (size_t)n;
 		replica_received(l->replica, (size_t)n);
-	else if (n != -EAGAIN)
+	} else if (n != -EAGAIN) {
 		end(l, "", false);
+	}
 }
 
 static void on_gone(void *context)
@@ -165,6 +167,7 @@ static bool write_once(struct link *l)
 	if (n == -EAGAIN)
 		return false;
 	l->broken = n < 0;
+	l->moved += n < 0 ? 0 : (size_t)n;
 	replica_sent(l->replica, n < 0 ? len : (size_t)n);
 	replica_run(l->replica);
 	return true;
@@ -214,6 +217,11 @@ void link_resume(struct link *l)
 {
 	if (replica_has_work(l->replica))
 		replica_resume(l->replica);
+}
+
+bool link_is_settled(const struct link *l)
+{
+	return !l->connected || replica_is_settled(l->replica);
 }
 
 void link_close(struct link *l)

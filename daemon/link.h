@@ -26,6 +26,7 @@ struct link {
 	const char *last_fault; /* why one was given up, or NULL */
 	size_t begun;           /* links since `since_ms`, at most a minute */
 	uint64_t since_ms;
+	uint64_t moved; /* bytes, either way, on all links */
 	void (*gone)(void *context);
 	void *context;
 };
@@ -46,6 +47,9 @@ bool link_turn(struct link *l);
 
 /* Goes on with what the last turn has left. */
 void link_resume(struct link *l);
+
+/* Whether nothing would be lost if it were closed now. */
+bool link_is_settled(const struct link *l);
 
 void link_close(struct link *l);
 

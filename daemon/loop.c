@@ -3,10 +3,15 @@
  * A turn of the loop takes in what has arrived (clients.c, link.c) and answers who only
  * asked; when it ends, what has changed is committed to the state file, and then everyone
  * whom that concerns is told: who made the changes, who watches, and the peer.
+ *
+ * The end has an order, for nobody shall lose what he was told he has. First this daemon
+ * is not to be found any more. Those who had found it are answered. When all clients are
+ * gone, the peer gets what it lacks. Nobody can make that last: each step has its time.
  */
 #include "daemon/loop.h"
 
 #include <errno.h>
+#include <event2/event_struct.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +21,10 @@
 /* One to accept those who have connected, one to hear them. */
 #define LAST_TURNS 2
 #define LAST_TURNS_US 100000
+
+/* How long the peer may take to go on with its part, and with all of it. */
+#define PAUSE_US 200000
+#define DRAIN_S 2
 
 void loop_stop(struct daemon *d)
 {
@@ -154,6 +163,33 @@ static void run_last_turns(struct daemon *d)
 	event_free(impatience);
 }
 
+/*
+ * What was acknowledged here and the peer does not have leaves before the link is closed,
+ * and a dump is brought to its end, as long as the peer goes on with it.
+ */
+static void drain_link(struct daemon *d)
+{
+	static const struct timeval pause = {.tv_usec = PAUSE_US},
+				    all = {.tv_sec = DRAIN_S};
+	struct event too_slow, too_long;
+	uint64_t moved = d->link.moved;
+	bool is_over, more = true;
+
+	evtimer_assign(&too_slow, d->base, on_impatience, &is_over);
+	evtimer_assign(&too_long, d->base, on_impatience, &is_over);
+	is_over = evtimer_add(&too_slow, &pause) < 0 || evtimer_add(&too_long, &all) < 0;
+	while (!is_over && !link_is_settled(&d->link)) {
+		event_base_loop(d->base, EVLOOP_ONCE | (more ? EVLOOP_NONBLOCK : 0));
+		resume(d);
+		end_turn(d, &more);
+		if (d->link.moved != moved)
+			evtimer_add(&too_slow, &pause);
+		moved = d->link.moved;
+	}
+	event_del(&too_slow);
+	event_del(&too_long);
+}
+
 int loop_run(struct daemon *d)
 {
 	bool more;
@@ -173,6 +209,9 @@ int loop_run(struct daemon *d)
 	if (d->is_ready) {
 		runtime_withdraw(&d->runtime);
 		run_last_turns(d);
+		clients_close(&d->clients);
+		if (!d->vm_is_gone)
+			drain_link(d);
 	}
 	return d->failure;
 }

@@ -268,6 +268,15 @@ bool replica_may_wait(const struct replica *r)
 	       r->answers < MANY_ANSWERS * MESSAGE_HEADER_SIZE;
 }
 
+bool replica_is_settled(const struct replica *r)
+{
+	if (r->role == REPLICA_DOM0 &&
+	    (r->state == REPLICA_CONNECTED || r->state == REPLICA_DUMPING))
+		return false;
+	return outq_used(&r->out) == r->answers && !changes_next(&r->changes) &&
+	       changes_in_flight(&r->changes) == 0;
+}
+
 const uint8_t *replica_output(struct replica *r, size_t max, size_t *len)
 {
 	return outq_peek(&r->out, max, len);

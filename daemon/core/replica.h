@@ -88,6 +88,13 @@ void replica_run(struct replica *r);
  */
 bool replica_may_wait(const struct replica *r);
 
+/*
+ * Whether the link could end without loss: the peer has confirmed all our changes, and
+ * has the dump that it has asked for or is about to. A legacy VM needs that, see
+ * sending_run().
+ */
+bool replica_is_settled(const struct replica *r);
+
 /* At most `max` bytes to be put into the vchan, all of them at once; see outq_peek(). */
 const uint8_t *replica_output(struct replica *r, size_t max, size_t *len);
 void replica_sent(struct replica *r, size_t len);

@@ -144,6 +144,21 @@ class Pair(Case):
                 self.assertEqual(connection.recv().type, OK)
         self.assert_equal_ends(self.a, self.b)
 
+    def check_ended_in_the_middle(self, ending, here, other, there):
+        """What a daemon has acknowledged the other gets before the link ends."""
+        self.sync(here, there)
+        os.kill(other.pid, signal.SIGSTOP)
+        here.write_all(big := [(f"/v/{n}", b"y" * 1000) for n in range(1500)])
+        os.kill(other.pid, signal.SIGCONT)
+        ending.stop()
+        self.assertEqual(len(there.list("/v/")), len(big))
+
+    def test_dom0_ended_in_the_middle(self):
+        self.check_ended_in_the_middle(self.a, self.in_dom0, self.b, self.in_vm)
+
+    def test_vm_ended_in_the_middle(self):
+        self.check_ended_in_the_middle(self.b, self.in_vm, self.a, self.in_dom0)
+
     def test_300_clients(self):
         for daemon, writer in (self.a, self.in_vm), (self.b, self.in_dom0):
             clients = [daemon.connect() for _ in range(300)]

@@ -63,6 +63,22 @@ class DeployedVM(Case):
         link.dump()
         self.check_state(link)
 
+    def test_end_of_the_daemon_waits_for_that_of_the_dump(self):
+        """Else the agent, and all of its VM, would hang for good."""
+        self.c.write_all(big(1500))
+        link = self.fake_vm().hello()
+        self.assertTrue(link.readable(TIMEOUT))
+        self.a.popen.terminate()
+        self.assertEqual(len(link.dump()), 1500)
+        link.wait_closed()
+        self.assertEqual(self.a.wait(), 0)
+
+    def test_end_of_the_daemon_does_not_wait_for_ever(self):
+        """The agent has asked for the dump, and does not take it."""
+        self.c.write_all(big(1500))
+        self.assertTrue(self.fake_vm().hello().readable(TIMEOUT))
+        self.a.stop()
+
     def test_directory_goes_during_the_dump(self):
         self.c.write_all(big(5000))
         link = self.fake_vm().hello()
