@@ -12,7 +12,7 @@ import stat
 import subprocess
 import threading
 
-from harness import DAEMON, SANITIZED, Case, run, when
+from harness import DAEMON, Case, run, unsanitized, when
 from qdb import NOENT, READ, Closed, Connection
 
 
@@ -153,9 +153,8 @@ class Files(Case):
             self.assertIn(b"READY=1", notify.recv(100))
             self.assertIsNone(self.connect(daemon).read("/a"))
 
+    @unsanitized  # their memory is not the daemon's
     def test_private_memory(self):
-        if SANITIZED:
-            self.skipTest("a sanitizer's memory is not the daemon's")
         dom0, vm = self.pair(options=["--state=none"])
         kept = self.dom0("kept", 6, "kept")
         for daemon, most in (dom0, 400), (vm, 400), (kept, 400 + 300):

@@ -24,7 +24,7 @@ SOURCES = os.path.normpath(os.path.join(HERE, "../../client/python/qubesdb"))
 sys.path.insert(0, os.path.join(HERE, "../integration"))
 # pylint: disable=wrong-import-position
 import harness  # noqa: E402
-from harness import run, when  # noqa: E402,F401  pylint: disable=unused-import
+from harness import run, unsanitized, when  # noqa: E402,F401  pylint: disable=unused-import
 from qdb import TIMEOUT, Stream  # noqa: E402
 
 BUILD = os.path.dirname(os.path.dirname(os.path.abspath(harness.DAEMON)))

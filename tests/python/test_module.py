@@ -8,7 +8,7 @@ import signal
 import socket
 import unittest
 
-from support import SANITIZED, Case, calls, child, path_methods, qubesdb, run
+from support import Case, calls, child, path_methods, qubesdb, run, unsanitized
 from qdb import (ERROR, LIST, MAX_VALUE, MULTIREAD, NOENT, OK, R_LIST, R_MULTIREAD, R_READ, READ,
                  RM, UNWATCH, WATCH, WRITE)
 
@@ -104,7 +104,7 @@ class Errors(Case):
             self.assert_refused(db.write, "/a", data)
         self.assertEqual(db.multiread(""), {})
 
-    @unittest.skipIf(SANITIZED, "asks for more memory than a sanitizer can spare")
+    @unsanitized  # asks for more memory than they can spare
     def test_length_is_not_cut_to_32_bits(self):
         db, _ = self.served()
         self.assert_refused(db.write, "/a", bytes(2 ** 32))

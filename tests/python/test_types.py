@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import PATH, SANITIZED, qubesdb, run
+from support import PATH, qubesdb, run, unsanitized
 from qubesdb import _qubesdb
 
 USE = """
@@ -123,7 +123,7 @@ class Signatures(unittest.TestCase):
         self.assertTrue(os.path.exists(os.path.join(PATH, "qubesdb/py.typed")))
 
 
-@unittest.skipIf(SANITIZED, "they see the same in the ordinary build")
+@unsanitized  # they see the same in the ordinary build
 class Checkers(unittest.TestCase):
     def setUp(self):
         self.mypy, self.stubtest = tool("mypy"), tool("stubtest")

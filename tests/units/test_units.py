@@ -16,7 +16,7 @@ import tempfile
 import unittest
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "integration"))
-from harness import DAEMON, SANITIZED, Case, run
+from harness import DAEMON, Case, run, unsanitized
 from test_start import SYSCALLS, forbid
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "units")
@@ -117,7 +117,7 @@ class Template(unittest.TestCase):
 @unittest.skipUnless(os.path.exists(NUMBERS) and os.uname().machine == "x86_64",
                      "the numbers of the system calls are not known")
 @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is missing")
-@unittest.skipIf(SANITIZED, "a sanitizer makes calls of its own")
+@unsanitized  # they make calls of their own
 class Filtered(Case):
     """All that the unit's filter does not let through fails."""
 
