@@ -299,16 +299,32 @@ int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited a
 	return m->fault == MESSAGE_FINE ? 0 : -EPROTO;
 }
 
-qdb_handle_t qdb_open(const char *vmname)
+static struct qdb_handle *new_handle(int timeout_ms)
 {
 	struct qdb_handle *h = calloc(1, sizeof(*h));
-	int result;
 
 	if (h == NULL)
 		return NULL;
 	h->fd = -1;
+	h->timeout_ms = timeout_ms;
 	TAILQ_INIT(&h->watches);
 	events_init(&h->events);
+	return h;
+}
+
+qdb_handle_t qdb_open_timeout(const char *vmname, int milliseconds)
+{
+	struct qdb_handle *h;
+	int result;
+
+	if (milliseconds < 0) {
+		errno = EINVAL;
+		return NULL;
+	}
+	h = new_handle(milliseconds);
+	if (h == NULL)
+		return NULL;
+	h->deadline = milliseconds > 0 ? clock_ms() + milliseconds : 0;
 	result = connection_set_addresses(&h->endpoint, vmname);
 	if (result == 0)
 		result = connection_open(h);
@@ -317,6 +333,11 @@ qdb_handle_t qdb_open(const char *vmname)
 	free(h);
 	set_errno(result);
 	return NULL;
+}
+
+qdb_handle_t qdb_open(const char *vmname)
+{
+	return qdb_open_timeout(vmname, 0);
 }
 
 void qdb_close(qdb_handle_t h)

@@ -84,6 +84,13 @@ typedef struct qdb_handle *qdb_handle_t;
 qdb_handle_t qdb_open(QDB_CONST char *vmname);
 
 /*
+ * As qdb_open(), and then qdb_set_timeout(), whose limit is also one for connecting: a
+ * daemon that takes no connections keeps qdb_open() waiting. NULL also with ETIMEDOUT, or
+ * EINVAL for a negative number.
+ */
+qdb_handle_t qdb_open_timeout(const char *vmname, int milliseconds);
+
+/*
  * From now on a command fails with ETIMEDOUT, and closes the descriptor, if it is not
  * done after that many milliseconds; 0, as at first, means that it waits. The daemon may
  * carry out the command all the same. Does not concern the wait of qdb_read_watch().

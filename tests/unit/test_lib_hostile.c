@@ -229,27 +229,61 @@ START_TEST(the_limit_is_for_sending)
 }
 END_TEST
 
-/* A listener that has as many clients waiting as it can take. */
-START_TEST(the_limit_is_for_connecting)
+/* The listener has as many clients waiting as it can take. */
+static int waiting[16];
+
+static void fill_backlog(void)
 {
 	struct sockaddr_un address;
 	socklen_t len = sizeof(address);
-	int fds[16];
 
-	fake_hang_up();
-	fails_with(read_a, EPIPE);
 	ck_assert_int_eq(listen(fake_listener, 0), 0);
 	ck_assert_int_eq(getsockname(fake_listener, (struct sockaddr *)&address, &len),
 			 0);
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-		fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-		(void)!connect(fds[i], (struct sockaddr *)&address, len);
+	for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
+		waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)!connect(waiting[i], (struct sockaddr *)&address, len);
 	}
+}
+
+static void empty_backlog(void)
+{
+	for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+		close(waiting[i]);
+}
+
+START_TEST(the_limit_is_for_connecting)
+{
+	fake_hang_up();
+	fails_with(read_a, EPIPE);
+	fill_backlog();
 	ck_assert_int_eq(qdb_set_timeout(fake_handle, 1), 1);
 	ck_assert_ptr_null(read_a());
 	ck_assert_int_eq(errno, ETIMEDOUT);
-	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
-		close(fds[i]);
+	empty_backlog();
+}
+END_TEST
+
+START_TEST(the_first_connection_may_have_a_limit)
+{
+	fill_backlog();
+	ck_assert_ptr_null(qdb_open_timeout(NULL, 1));
+	ck_assert_int_eq(errno, ETIMEDOUT);
+	empty_backlog();
+	ck_assert_ptr_null(qdb_open_timeout(NULL, -1));
+	ck_assert_int_eq(errno, EINVAL);
+}
+END_TEST
+
+START_TEST(the_limit_of_the_first_connection_is_one_for_commands)
+{
+	qdb_handle_t h = qdb_open_timeout(NULL, 5000);
+
+	ck_assert_ptr_nonnull(h);
+	time_flies = true;
+	ck_assert_ptr_null(qdb_read(h, "/a", NULL));
+	ck_assert_int_eq(errno, ETIMEDOUT);
+	qdb_close(h);
 }
 END_TEST
 
@@ -415,6 +449,8 @@ int main(void)
 	tcase_add_test(tcase, the_limit_is_not_for_events);
 	tcase_add_test(tcase, the_limit_is_for_sending);
 	tcase_add_test(tcase, the_limit_is_for_connecting);
+	tcase_add_test(tcase, the_first_connection_may_have_a_limit);
+	tcase_add_test(tcase, the_limit_of_the_first_connection_is_one_for_commands);
 	tcase_add_test(tcase, a_list_without_end);
 	tcase_add_test(tcase, a_multiread_without_end);
 	tcase_add_test(tcase, a_list_without_end_for_an_event_loop);
