@@ -132,20 +132,35 @@ static const char *advise_on_connecting(const struct options *o, int error)
 	}
 }
 
+/*
+ * The reason is found anew, as the library tells only that of the last socket. Returns
+ * what is advised, which is said once, or NULL if this socket can be connected to.
+ */
+static const char *say_why_not(const struct options *o, bool read_only, const char *said)
+{
+	char path[PATH_MAX];
+	int error = sockets_try(o->domain, read_only);
+	const char *advice = advise_on_connecting(o, error);
+
+	if (error == 0)
+		return said;
+	qdb_find_socket(o->domain, read_only, path, sizeof(path));
+	failure_say(o, "  %s: %s%s", path,
+		    error == EAGAIN ? "it takes no connections; does it hang?"
+				    : strerror(error),
+		    said && strcmp(advice, said) == 0 ? "" : advice);
+	return advice;
+}
+
 void failure_report_connect(const struct options *o)
 {
-	int error = errno;
-	char path[PATH_MAX];
-
-	if (qdb_find_socket(o->domain, false, path, sizeof(path)) < 0)
-		failure_say(o,
-			    "Failed connect to %s daemon" REASON_APART
-			    "no VM's name has a '/' in it",
-			    failure_domain(o));
-	else
-		failure_say(o, "Failed connect to %s daemon" REASON_APART "%s: %s%s",
-			    failure_domain(o), path, strerror(error),
-			    advise_on_connecting(o, error));
+	failure_say(o, "Failed connect to %s daemon", failure_domain(o));
+	if (o->domain && strchr(o->domain, '/'))
+		failure_say(o, "  no VM's name has a '/' in it");
+	else if (o->domain && o->domain[0] == '\0')
+		failure_say(o, "  the name given is empty");
+	else if (!say_why_not(o, true, say_why_not(o, false, NULL)))
+		failure_say(o, "  it can be reached by now; try again");
 }
 
 void failure_say(const struct options *o, const char *format, ...)

@@ -32,7 +32,7 @@ enum attempt {
 void failure_report(const struct options *o, enum attempt attempt, const char *path,
 		    const char *value);
 
-/* Prints that there is no connection, after qdb_open() failed with errno, unless -q. */
+/* Prints that there is no connection, and for each socket why, unless -q. */
 void failure_report_connect(const struct options *o);
 
 /* Prints a line of its own on standard error, unless -q. */

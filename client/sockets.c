@@ -14,30 +14,36 @@
 
 #include "lib/qubesdb-client.h"
 
-static const char *directory(void)
+const char *sockets_directory(void)
 {
 	const char *given = secure_getenv("QUBESDB_RUNTIME_DIR");
 
 	return given && given[0] ? given : "/var/run/qubes";
 }
 
-bool sockets_can_write(const char *domain)
+int sockets_try(const char *domain, bool read_only)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int len = qdb_find_socket(domain, false, address.sun_path,
+	int len = qdb_find_socket(domain, read_only, address.sun_path,
 				  sizeof(address.sun_path));
-	int fd, failed;
+	int fd, error = 0;
 
 	if (len < 0 || (size_t)len >= sizeof(address.sun_path))
-		return false;
+		return len < 0 ? EINVAL : ENAMETOOLONG;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return false;
-	failed = connect(fd, (struct sockaddr *)&address, sizeof(address));
-	if (failed && errno == EAGAIN)
-		failed = 0;
+		return errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		error = errno;
 	close(fd);
-	return !failed;
+	return error;
+}
+
+bool sockets_can_write(const char *domain)
+{
+	int error = sockets_try(domain, false);
+
+	return error == 0 || error == EAGAIN;
 }
 
 /* Neither qubesdb.sock nor qubesdb.ro.sock, which have no name in them. */
@@ -62,7 +68,7 @@ static void cut_domain(char *file)
 void sockets_each_domain(void (*found)(const char *domain, void *context), void *context)
 {
 	struct dirent **files;
-	int count = scandir(directory(), &files, names_domain, alphasort);
+	int count = scandir(sockets_directory(), &files, names_domain, alphasort);
 
 	for (int i = 0; i < count; i++) {
 		cut_domain(files[i]->d_name);

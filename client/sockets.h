@@ -4,6 +4,14 @@
 
 #include <stdbool.h>
 
+/* The directory of the sockets. */
+const char *sockets_directory(void);
+
+/* Whether the one or the other socket of the daemon can be connected to: 0 or an errno,
+ * EAGAIN if it could be, but takes no more connections for now.
+ */
+int sockets_try(const char *domain, bool read_only);
+
 /* Whether the daemon of `domain`, or with NULL the local one, can be reached for writing.
  */
 bool sockets_can_write(const char *domain);

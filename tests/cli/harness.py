@@ -54,10 +54,10 @@ def connect(path):
     return sock
 
 
-def listen(path):
+def listen(path, backlog=16):
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
-    sock.listen(16)
+    sock.listen(backlog)
     return sock
 
 
@@ -245,13 +245,23 @@ class CommandTest(unittest.TestCase):
 
     def no_connection(self, directory, domain=None):
         """What commands say where no daemon is."""
-        where = os.path.join(directory, f"qubesdb.{domain}.sock" if domain else "qubesdb.sock")
+        where = os.path.join(directory, f"qubesdb.{domain}" if domain else "qubesdb")
         advice = "does the VM run, and its qubesdb-daemon?" if domain else "does qubesdb-daemon run?"
-        return (f"Failed connect to {domain or 'local'} daemon\n  {where}: No such file or directory;"
-                f" {advice}\n").encode()
+        return (f"Failed connect to {domain or 'local'} daemon\n"
+                f"  {where}.sock: No such file or directory; {advice}\n"
+                f"  {where}.ro.sock: No such file or directory\n").encode()
 
     def read_only_directory(self):
         return self.directory(["qubesdb.ro.sock", f"qubesdb.{NAME}.ro.sock"])
+
+    def full_directory(self, name="qubesdb.sock"):
+        """A runtime directory with the socket of a daemon that takes no more connections."""
+        path = os.path.join(self.directory(), name)
+        listener = listen(path, 0)
+        waiting = connect(path)
+        for sock in (listener, waiting):
+            self.addCleanup(sock.close)
+        return os.path.dirname(path)
 
     def program(self, command, *args):
         return [command if "/" in command else f"{client_dir}/qubesdb-{command}", *args]

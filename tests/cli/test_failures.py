@@ -32,7 +32,17 @@ class NoConnection(CommandTest):
         self.check("dump", "-d", "a/b", status=1,
                    err=b"Failed connect to a/b daemon\n  no VM's name has a '/' in it\n")
         self.check("dump", "-d", "x" * 200, status=1, err=re.compile(
-            rb"daemon\n  .*: File name too long; the name or QUBESDB_RUNTIME_DIR is too long\n\Z"))
+            rb"daemon\n  .*: File name too long; the name or QUBESDB_RUNTIME_DIR is too long\n.*\n\Z"))
+        self.check("dump", "-d", "", status=1,
+                   err=b"Failed connect to  daemon\n  the name given is empty\n")
+
+    def test_each_socket_has_its_own_reason(self):
+        where = self.directory()
+        listen(os.path.join(where, "qubesdb.ro.sock")).close()
+        self.check("read", "/a", status=1, runtime_dir=where, err=(
+            f"Failed connect to local daemon\n"
+            f"  {where}/qubesdb.sock: No such file or directory; does qubesdb-daemon run?\n"
+            f"  {where}/qubesdb.ro.sock: Connection refused\n").encode())
 
     def test_no_permission(self):
         where = self.directory(["qubesdb.sock"])
