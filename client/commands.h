@@ -8,7 +8,10 @@
 #include "client/options.h"
 #include "lib/qubesdb-client.h"
 
-/* Each runs one command on an open connection and returns the exit status. */
+/*
+ * Each runs one command and returns the exit status: on an open connection, or, where
+ * `connects` is set below, with `h` NULL and a connection of its own.
+ */
 int command_read(qdb_handle_t h, const struct options *o);
 int command_write(qdb_handle_t h, const struct options *o);
 int command_rm(qdb_handle_t h, const struct options *o);
@@ -22,7 +25,6 @@ int command_ls(qdb_handle_t h, const struct options *o);
 int command_count(qdb_handle_t h, const struct options *o);
 int command_exists(qdb_handle_t h, const struct options *o);
 int command_wait(qdb_handle_t h, const struct options *o);
-/* With --all it makes its own connections, and `h` is NULL. */
 int command_status(qdb_handle_t h, const struct options *o);
 int command_trace(qdb_handle_t h, const struct options *o);
 
@@ -46,6 +48,7 @@ struct command {
 	int min_args, max_args;
 	const char *arg_kinds; /* of one after the other, over and over: enum arg_kind */
 	const char *usage;
+	bool connects; /* by itself */
 };
 
 extern const struct command commands[];

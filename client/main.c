@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 {
 	struct options o;
 	enum options_result result;
-	qdb_handle_t h;
+	qdb_handle_t h = NULL;
 	int status;
 
 	output_reserve_descriptors();
@@ -25,10 +25,12 @@ int main(int argc, char **argv)
 		return result == OPTIONS_USAGE ? 0 : 1;
 	}
 	o.colour = output_wants_colour();
-	h = o.all ? NULL : qdb_open(o.domain);
-	if (!h && !o.all) {
-		failure_report_connect(&o);
-		return 1;
+	if (!o.command->connects) {
+		h = qdb_open(o.domain);
+		if (!h) {
+			failure_report_connect(&o);
+			return 1;
+		}
 	}
 	status = o.command->run(h, &o);
 	qdb_close(h);

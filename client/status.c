@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * qubesdb-status: what daemons tell of themselves. With --all one that does not answer
- * must not keep those after it from being asked, so there is a limit to the wait.
+ * qubesdb-status: what daemons tell of themselves. One that does not answer, or does not
+ * even accept the connection, must not keep those after it from being asked, nor a
+ * collector of metrics waiting, so there is a limit to each wait.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -70,20 +71,41 @@ static bool take(struct report *r, char **items, unsigned int count)
 	return taken;
 }
 
-/* Returns whether the daemon behind `h`, NULL if there is none, has answered. */
-static bool ask(struct report *r, qdb_handle_t h, const struct options *o)
+static const char *reason(int error)
 {
-	unsigned int count;
-	char **items = NULL;
+	switch (error) {
+	case ENOTSUP:
+		return "not supported by this daemon";
+	case EPIPE:
+		return "the connection to the daemon is lost";
+	case ETIMEDOUT:
+		return "it does not answer; does it hang?";
+	default:
+		return strerror(error);
+	}
+}
 
-	if (h && qdb_set_timeout(h, PATIENCE_MS))
-		items = qdb_status(h, "", &count);
+/* Returns whether the daemon has answered. */
+static bool ask(struct report *r, const struct options *o)
+{
+	struct options one = *o;
+	unsigned int count;
+	char **items;
+	qdb_handle_t h;
+
+	if (o->all)
+		one.domain = (char *)r->domain;
+	h = qdb_open_timeout(one.domain, PATIENCE_MS);
+	if (!h) {
+		failure_report_connect(&one);
+		return false;
+	}
+	items = qdb_status(h, "", &count);
 	r->is_known = items && take(r, items, count);
 	if (!r->is_known)
 		failure_say(o, "Failed to get the status of the %s daemon: %s", r->domain,
-			    errno == ENOTSUP ? "not supported by this daemon"
-			    : errno == EPIPE ? "the connection to the daemon is lost"
-					     : strerror(errno));
+			    reason(errno));
+	qdb_close(h);
 	return r->is_known;
 }
 
@@ -130,21 +152,10 @@ static void print(const struct options *o, struct reports *reports)
 	}
 }
 
-static bool ask_all(struct reports *reports, const struct options *o)
+static bool gather(struct reports *reports, const struct options *o)
 {
 	bool answered = true;
 
-	for (size_t i = 0; i < reports->count; i++) {
-		qdb_handle_t h = qdb_open(reports->list[i].domain);
-
-		answered = ask(&reports->list[i], h, o) && answered;
-		qdb_close(h);
-	}
-	return answered;
-}
-
-static bool gather(struct reports *reports, qdb_handle_t h, const struct options *o)
-{
 	if (o->all)
 		sockets_each_domain(add_domain, reports);
 	else
@@ -154,10 +165,13 @@ static bool gather(struct reports *reports, qdb_handle_t h, const struct options
 		return false;
 	}
 	if (reports->count == 0)
-		failure_say(o, "There is no daemon here that serves a VM");
-	if (!o->all)
-		return ask(reports->list, h, o);
-	return ask_all(reports, o) && reports->count > 0;
+		failure_say(o,
+			    "There is no daemon in %s that serves a VM; "
+			    "QUBESDB_RUNTIME_DIR chooses another directory",
+			    sockets_directory());
+	for (size_t i = 0; i < reports->count; i++)
+		answered = ask(&reports->list[i], o) && answered;
+	return answered && reports->count > 0;
 }
 
 int command_status(qdb_handle_t h, const struct options *o)
@@ -165,11 +179,12 @@ int command_status(qdb_handle_t h, const struct options *o)
 	struct reports reports = {0};
 	bool done;
 
+	(void)h;
 	if (o->all && o->domain) {
 		failure_say(o, "qubesdb-status: -d and --all exclude each other");
 		return 1;
 	}
-	done = gather(&reports, h, o);
+	done = gather(&reports, o);
 	if ((done || o->all) && !reports.failed) {
 		print(o, &reports);
 		done = output_finish(o) && done;

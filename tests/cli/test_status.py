@@ -71,15 +71,20 @@ class Status(CommandTest):
         out, err = process.communicate()
         self.assertEqual(process.returncode, 1)
         self.assertEqual(list(json.loads(out)), [NAME])
-        self.assertRegex(err, b"^Failed to get the status of the gone daemon: No such file")
+        self.assertEqual(err, (
+            f"Failed connect to gone daemon\n  {where}/qubesdb.gone.sock: No such file or directory;"
+            f" does the VM run, and its qubesdb-daemon?\n"
+            f"  {where}/qubesdb.gone.ro.sock: No such file or directory\n").encode())
         process = self.start("status", "-q", "--all", "--format=openmetrics", runtime_dir=where)
         out, err = process.communicate()
         self.assertEqual((process.returncode, err), (1, b""))
         self.assertIn(b'qubesdb_up{vm="gone"} 0\nqubesdb_up{vm="test"} 1\n', out)
 
     def test_none(self):
-        self.check("status", "--all", runtime_dir=self.directory(), status=1,
-                   err=b"There is no daemon here that serves a VM\n")
+        where = self.directory()
+        self.check("status", "--all", runtime_dir=where, status=1,
+                   err=f"There is no daemon in {where} that serves a VM; "
+                       "QUBESDB_RUNTIME_DIR chooses another directory\n".encode())
         self.check("status", "-d", "gone", status=1, err=re.compile(b"^Failed connect to gone "))
         self.check("status", "-d", NAME, "--all", status=1,
                    err=b"qubesdb-status: -d and --all exclude each other\n")
@@ -200,4 +205,11 @@ class Silent(CommandTest):
         process = self.start("status", "--all", "--json", runtime_dir=where)
         out, err = process.communicate()
         self.assertEqual((process.returncode, list(json.loads(out))), (1, [NAME]))
-        self.assertRegex(err, b"of the hung daemon: Connection timed out")
+        self.assertRegex(err, b"of the hung daemon: it does not answer; does it hang\\?\n")
+
+    def test_connecting_is_given_up_too(self):
+        where = self.full_directory("qubesdb.full.sock")
+        for args in ["-d", "full"], ["--all"]:
+            self.check("status", *args, status=1, runtime_dir=where, err=re.compile(
+                b"^Failed connect to full daemon\n  .*/qubesdb.full.sock: "
+                b"it takes no connections; does it hang\\?\n"))
