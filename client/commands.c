@@ -29,7 +29,7 @@ const struct command commands[] = {
 	{"exists", command_exists, "", ADDED(1, INT_MAX, "P"),
 	 "[-q] [-d DOMAIN] PATH..."},
 	{"wait", command_wait, "T", ADDED(1, 2, "PV"),
-	 "[-q] [-d DOMAIN] [--timeout=SECONDS] PATH [VALUE]"},
+	 "[-q] [-d DOMAIN] [--timeout=SECONDS] PATH [VALUE]", true},
 	{"status", command_status, "AJO", ADDED(0, 0, "P"),
 	 "[-q] [-d DOMAIN | --all] [--json | --format=text|json|openmetrics]", true},
 	{"trace", command_trace, "", ADDED(1, 1, "V"), "[-q] [-d DOMAIN] on|off"},

@@ -2,11 +2,13 @@
 /*
  * qubesdb-wait. No call of the library but qdb_read_watch() gives up for a signal, and
  * any of them may take long: a VM's daemon lets requests wait for its first connection to
- * dom0. So the alarm does not interrupt the waiting, but ends the process.
+ * dom0, and one with too many clients takes no more connections. So the alarm does not
+ * interrupt the waiting, but ends the process.
  */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -16,25 +18,34 @@
 
 #define STATUS_TIMED_OUT 3
 
-static char last_words[256];
-static volatile size_t last_words_len;
+/* What is said when the time is up, before there is a connection and after. */
+static char never_connected[512], not_so[512];
+static const char *volatile last_words = never_connected;
 
 static void give_up(int signal)
 {
 	(void)signal;
-	if (write(STDERR_FILENO, last_words, last_words_len) < 0)
+	if (write(STDERR_FILENO, last_words, strlen(last_words)) < 0)
 		_exit(STATUS_TIMED_OUT);
 	_exit(STATUS_TIMED_OUT);
 }
 
-static void prepare_last_words(const struct options *o, const char *path)
+static void prepare_last_words(const struct options *o)
 {
-	int len = snprintf(last_words, sizeof(last_words),
-			   "Failed to wait for %.80s: not so after %g seconds\n", path,
-			   o->timeout);
+	const bool has_value = o->arg_count > 1;
+	char what[256];
 
-	if (len > 0 && !o->quiet)
-		last_words_len = (size_t)len;
+	if (o->quiet)
+		return;
+	snprintf(what, sizeof(what),
+		 "Failed to wait for %.80s%s%.40s at the %.64s daemon", o->args[0],
+		 has_value ? " = " : "", has_value ? o->args[1] : "", failure_domain(o));
+	snprintf(never_connected, sizeof(never_connected),
+		 "%s: no connection to it after %g seconds; does the daemon run?\n", what,
+		 o->timeout);
+	snprintf(not_so, sizeof(not_so),
+		 "%s: not so after %g seconds; does run what should write it?\n", what,
+		 o->timeout);
 }
 
 static void start_alarm(double seconds)
@@ -59,14 +70,19 @@ int command_wait(qdb_handle_t h, const struct options *o)
 	char *value;
 
 	if (o->timeout > 0) {
-		prepare_last_words(o, path);
+		prepare_last_words(o);
 		start_alarm(o->timeout);
 	}
-	value = wait_for_value(h, path, o->arg_count > 1 ? o->args[1] : NULL, NULL);
-	if (!value) {
-		failure_report(o, ATTEMPT_WAIT_FOR, path, NULL);
+	h = wait_for_daemon(o->domain);
+	if (!h) {
+		failure_report_connect(o);
 		return 1;
 	}
+	last_words = not_so;
+	value = wait_for_value(h, path, o->arg_count > 1 ? o->args[1] : NULL, NULL);
+	if (!value)
+		failure_report(o, ATTEMPT_WAIT_FOR, path, NULL);
 	free(value);
-	return 0;
+	qdb_close(h);
+	return value ? 0 : 1;
 }

@@ -14,12 +14,29 @@
 
 #include "client/failure.h"
 
+/* There is nothing else to wait for: until it serves, a daemon has no socket. */
+static void wait_to_connect_again(void)
+{
+	static const struct timespec before_reconnect = {.tv_nsec = 100 * 1000 * 1000};
+
+	nanosleep(&before_reconnect, NULL);
+}
+
+qdb_handle_t wait_for_daemon(const char *domain)
+{
+	qdb_handle_t h = qdb_open(domain);
+
+	while (!h && (errno == ENOENT || errno == ECONNREFUSED)) {
+		wait_to_connect_again();
+		h = qdb_open(domain);
+	}
+	return h;
+}
+
 /* After a look that found nothing: waits for a reason to look again, if there can be one.
  */
 static bool wait_to_look_again(qdb_handle_t h)
 {
-	static const struct timespec before_reconnect = {.tv_nsec = 100 * 1000 * 1000};
-
 	if (errno == ENOENT) {
 		char *event = qdb_read_watch(h);
 		if (event) {
@@ -28,7 +45,7 @@ static bool wait_to_look_again(qdb_handle_t h)
 		}
 	}
 	if (errno == EPIPE) {
-		nanosleep(&before_reconnect, NULL);
+		wait_to_connect_again();
 		return true;
 	}
 	return errno == EINTR;

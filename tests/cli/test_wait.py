@@ -3,7 +3,7 @@ import os
 import re
 import signal
 
-from harness import (NOENT, OK, R_READ, READ, REFUSED, RM, WATCH, CommandTest, listen,
+from harness import (NAME, NOENT, OK, R_READ, READ, REFUSED, RM, WATCH, CommandTest, listen,
                      receive)
 
 
@@ -49,7 +49,10 @@ class Wait(CommandTest):
 
     def test_time_is_up(self):
         self.check("wait", "--timeout=0.01", "/a", status=3,
-                   err=b"Failed to wait for /a: not so after 0.01 seconds\n")
+                   err=b"Failed to wait for /a at the local daemon: not so after 0.01 seconds; "
+                       b"does run what should write it?\n")
+        self.check("wait", "-d", NAME, "--timeout=0.01", "/a", "12", status=3, err=re.compile(
+            f"^Failed to wait for /a = 12 at the {NAME} daemon: not so ".encode()))
         self.check("wait", "-q", "--timeout=1e-9", "/a", "1", status=3)
 
     def test_time_is_up_without_a_daemon(self):
@@ -59,6 +62,26 @@ class Wait(CommandTest):
         process.send_signal(signal.SIGALRM)
         self.finish(process, 3, err=re.compile(b"not so after 3600 seconds"))
         self.tapped.start()
+
+    def test_daemon_comes(self):
+        """Where none has been, and where one has left its socket."""
+        self.daemon.put(b"/a", b"1")
+        nowhere, left = self.directory(), self.directory()
+        listen(os.path.join(left, "qubesdb.sock")).close()
+        for where in nowhere, left:
+            process = self.start("wait", "--timeout=3600", "/a", "1", runtime_dir=where)
+            os.symlink(self.daemon.socket_path, os.path.join(where, "new"))
+            os.rename(os.path.join(where, "new"), os.path.join(where, "qubesdb.sock"))
+            self.finish(process, 0)
+
+    def test_no_daemon_comes(self):
+        for where in self.directory(), self.full_directory():
+            self.check("wait", "--timeout=0.3", "/a", "1", status=3, runtime_dir=where,
+                       err=b"Failed to wait for /a = 1 at the local daemon: no connection to it "
+                           b"after 0.3 seconds; does the daemon run?\n")
+
+    def test_a_daemon_that_cannot_be_there(self):
+        self.check("wait", "-d", "a/b", "/a", status=1, err=re.compile(b"^Failed connect to a/b "))
 
     def test_time_is_up_for_a_daemon_that_does_not_answer(self):
         where = self.directory()
