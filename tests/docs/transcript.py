@@ -4,9 +4,9 @@ Runs transcripts: lines that begin with a prompt are commands, those after one a
 before the next. `dom0$` and `vm$` say on which side a command is run; `$` leaves it to the shell's
 own environment.
 
-One shell runs all commands of a transcript, without being asked for more than that: what would
-wait for a change, or serve, is run through tests/docs/waiting, so that the next command is only
-given when the wait, or the service, has begun.
+One shell runs all commands of a transcript, without being asked for more than that: in those of
+the manual pages, what would wait for a change is run through tests/docs/waiting, so that the next
+command is only given when the wait has begun.
 """
 import os
 import re
@@ -19,10 +19,11 @@ PATIENCE = 60  # seconds after which what does not happen is a failure
 
 # Commands come by descriptor 3, one a line; the end of each is marked by \1 and its status.
 SHELL = r"""
-for name in qubesdb-watch qubesdb-wait; do
-	eval "$name() { \"\$WAITING\" \"\$FIFO\" $name \"\$@\"; }"
-done
-qubesdb-daemon() { exec "$WAITING" "$FIFO" qubesdb-daemon "$@"; }
+if [ -n "$WAITING" ]; then
+	for name in qubesdb-watch qubesdb-wait; do
+		eval "$name() { \"\$WAITING\" \"\$FIFO\" $name \"\$@\"; }"
+	done
+fi
 while IFS= read -r line <&3; do
 	eval "$line" 3<&-
 	printf '\1%d\n' $?
@@ -33,19 +34,23 @@ WAITS = re.compile(r"\bqubesdb-(watch|wait)\b")
 
 
 class Transcript:
-    """`sides`: the runtime directory of each; `path`: directories to find the programs in."""
+    """
+    `sides`: the runtime directory of each; `path`: directories to find the programs in; `typed`: by
+    somebody who has nothing but the transcript.
+    """
 
-    def __init__(self, path, sides=None, directory=None, environment=None):
+    def __init__(self, path, sides=None, directory=None, typed=False):
         self.sides = sides or {}
         self.scratch = tempfile.TemporaryDirectory(prefix="qdb-docs-")
         self.fifo_path = os.path.join(self.scratch.name, "fifo")
         os.mkfifo(self.fifo_path)
         self.fifo = os.open(self.fifo_path, os.O_RDWR)
         commands, self.commands = os.pipe()
-        env = dict(environment if environment is not None else os.environ)
+        self.typed = typed
+        env = dict(os.environ)
         env.pop("NOTIFY_SOCKET", None)
         env.update(PATH=os.pathsep.join([*path, env["PATH"]]), FIFO=self.fifo_path,
-                   WAITING=os.path.join(HERE, "waiting"), PYTHONDONTWRITEBYTECODE="1")
+                   WAITING="" if typed else os.path.join(HERE, "waiting"), PYTHONDONTWRITEBYTECODE="1")
         self.shell = subprocess.Popen(
             ["bash", "--norc", "-c", f"exec 3<&{commands}\n" + SHELL], env=env,
             cwd=directory or self.scratch.name, pass_fds=[commands], stdin=subprocess.DEVNULL,
@@ -117,8 +122,7 @@ class Transcript:
         while select.select([self.fifo], [], [], 0)[0]:
             os.read(self.fifo, 4096)  # of commands that nobody had to wait for
         self._give(command)
-        if (background and re.search(r"qubesdb-daemon\b|" + WAITS.pattern, command)) or \
-                (meanwhile and WAITS.search(command)):
+        if (background or meanwhile) and not self.typed and WAITS.search(command):
             self._await_readiness(command)
         for other in meanwhile:
             subprocess.run(["bash", "-c", other], check=True, timeout=PATIENCE,
