@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "daemon/trace.h"
 
 static void add_time(struct status *st, const char *section, const char *key, time_t t)
 {
@@ -80,5 +81,6 @@ void report_init(struct report *r, const struct options *o, const struct clients
 		 const struct link *l, const struct state *s)
 {
 	*r = (struct report){o, c, l, s, time(NULL)};
-	c->domain->host = (struct host){add_items, clients_add_status, clients_trace, r};
+	c->domain->host = (struct host){add_items, clients_add_status, clients_trace,
+					trace_peer, r};
 }

@@ -29,14 +29,28 @@ static const char *describe_size(char *text, size_t size, size_t len)
 	return text;
 }
 
-void trace_request(const struct ucred *peer, const struct message *m, enum qdb_msg answer,
-		   size_t answer_len)
+static void log_exchange(const char *who, const struct message *m, enum qdb_msg answer,
+			 size_t answer_len)
 {
 	char path[ESCAPED_SIZE + 1], asked[32], given[32];
 
 	escape(path, m->path, m->path_len);
-	log_line(LOG_LEVEL_TRACE, "process %ld of user %lu: %s%s%s%s: %s%s",
-		 (long)peer->pid, (unsigned long)peer->uid, message_name(m->type),
+	log_line(LOG_LEVEL_TRACE, "%s: %s%s%s%s: %s%s", who, message_name(m->type),
 		 *path ? " " : "", path, describe_size(asked, sizeof(asked), m->data_len),
 		 message_name(answer), describe_size(given, sizeof(given), answer_len));
+}
+
+void trace_request(const struct ucred *peer, const struct message *m, enum qdb_msg answer,
+		   size_t answer_len)
+{
+	char who[64];
+
+	snprintf(who, sizeof(who), "process %ld of user %lu", (long)peer->pid,
+		 (unsigned long)peer->uid);
+	log_exchange(who, m, answer, answer_len);
+}
+
+void trace_peer(const struct message *m, enum qdb_msg answer)
+{
+	log_exchange("peer", m, answer, 0);
 }

@@ -27,13 +27,15 @@ TAILQ_HEAD(session_list, session);
 /*
  * What the daemon around it does, if that is not NULL. It adds to the status: items of
  * its own, and of a client, whose section and session_owner() it is given. And it logs a
- * request of that client, with the type and the size of the answer.
+ * request of that client, with the type and the size of the answer, and a change that the
+ * peer asks for, with the type of the answer.
  */
 struct host {
 	void (*add_items)(struct status *st, void *context);
 	void (*add_client)(struct status *st, const char *section, const void *owner);
 	void (*trace)(const void *owner, const struct message *m, enum qdb_msg answer,
 		      size_t answer_len);
+	void (*trace_peer)(const struct message *m, enum qdb_msg answer);
 	void *context;
 };
 
@@ -56,7 +58,7 @@ struct domain {
 	uint64_t work;
 	size_t busy; /* clients that have more to do than the last turn has let them */
 	struct host host;
-	bool is_tracing; /* host.trace() gets the requests */
+	bool is_tracing; /* the host gets the requests, and the peer's */
 	bool serving;    /* false: requests wait for the first dump */
 };
 

@@ -179,13 +179,21 @@ static int apply_remove(struct replica *r, const struct message *m)
 	return 0;
 }
 
-static void on_operation(struct replica *r, const struct message *m)
+static int apply(struct replica *r, const struct message *m)
 {
 	if (m->fault != MESSAGE_FINE)
-		answer(r, m, -EINVAL);
-	else
-		answer(r, m,
-		       m->type == QDB_CMD_WRITE ? apply_write(r, m) : apply_remove(r, m));
+		return -EINVAL;
+	return m->type == QDB_CMD_WRITE ? apply_write(r, m) : apply_remove(r, m);
+}
+
+static void on_operation(struct replica *r, const struct message *m)
+{
+	const struct domain *d = r->domain;
+	const int result = apply(r, m);
+
+	if (d->is_tracing && d->host.trace_peer)
+		d->host.trace_peer(m, result < 0 ? QDB_RESP_ERROR : QDB_RESP_OK);
+	answer(r, m, result);
 }
 
 static void on_answer(struct replica *r, const struct message *m)

@@ -333,7 +333,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    script_byte(&run.script) & 1 ? REPLICA_VM : REPLICA_ALONE, 1);
 	account_init(&run.user, QUOTA_USER_OUTPUT);
 	account_init_below(&run.watches, QUOTA_USER_WATCHES, &run.domain.watches.account);
-	run.domain.host = (struct host){add_items, add_client, trace, &run};
+	run.domain.host = (struct host){.add_items = add_items,
+					.add_client = add_client,
+					.trace = trace,
+					.context = &run};
 	for (unsigned i = 0; i < CLIENTS; i++)
 		open_client(&run.clients[i], i == CLIENTS - 1);
 	client_trust(&run.clients[0]);

@@ -13,6 +13,7 @@ from qdb import ERROR, LIST, OK, READ, R_MULTIREAD, WRITE, pack
 TRACE, MANY = 67, 64
 NOBODY = 65534
 LINE = re.compile(r"^[-0-9]+ [:0-9]+ trace work: process (\d+) of user (\d+): (.*)$", re.M)
+PEER = re.compile(r"^[-0-9]+ [:0-9]+ trace \S+: peer: (.*)$", re.M)
 
 # Asks for the trace as another user, and prints the type of the answer.
 ASK = """
@@ -58,6 +59,28 @@ class Trace(Case):
         who = {(pid, uid) for pid, uid, _ in LINE.findall(self.a.output())}
         self.assertEqual(who, {(str(os.getpid()), str(os.getuid()))})
         self.assertNotIn("secret", self.a.output())
+
+    def test_peer(self):
+        """What the other side changes, as it is answered there, whichever side traces."""
+        vm = self.vm()
+        in_vm = self.connect(vm)
+        self.switch("on")
+        self.switch("on", in_vm)
+        in_vm.write("/a", "some-secret")
+        in_vm.rm("/a")
+        self.sync(in_vm, self.c)
+        self.c.write("/b", "another-secret")
+        self.c.rm("/b")
+        self.sync(self.c, in_vm)
+        for daemon, expected in ((self.a, ["WRITE /a, 11 bytes: OK", "RM /a: OK"]),
+                                 (vm, ["WRITE /b, 14 bytes: OK", "RM /b: OK"])):
+            lines = [line for line in PEER.findall(daemon.output()) if "mark" not in line]
+            self.assertEqual(lines, expected)
+            self.assertNotIn("secret", daemon.output())
+        self.switch("off")
+        in_vm.write("/c", "1")
+        self.sync(in_vm, self.c)
+        self.assertNotIn("/c", self.a.output())
 
     def test_nothing_is_left_out(self):
         """Other messages of the log are bounded; these are not."""
