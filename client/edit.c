@@ -2,9 +2,9 @@
 /*
  * qubesdb-edit: a dump, an editor, and the difference written back.
  *
- * The file with what the user typed is removed only after all of it is in the daemon. Who
- * else writes meanwhile is not overwritten unseen: an entry that the user has changed
- * must still have the value it had in the dump.
+ * The file with what the user typed, if anything, is removed only after all of it is in
+ * the daemon. Who else writes meanwhile is not overwritten unseen: an entry that the user
+ * has changed must still have the value it had in the dump.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -161,15 +161,39 @@ static bool has_no_conflicts(const struct edit *edit)
 	return fits;
 }
 
+/* Whether the file has anything that is not in the dump. */
+static bool was_edited(const struct edit *edit)
+{
+	FILE *file = fopen(edit->file, "re");
+	char *text = NULL;
+	size_t len, at = 0;
+	FILE *dump = open_memstream(&text, &len);
+	bool same = file && dump;
+	int byte = 0;
+
+	if (dump) {
+		print_file(dump, edit);
+		same = fclose(dump) == 0 && same;
+	}
+	while (same && (byte = getc(file)) != EOF) {
+		same = at < len && (unsigned char)text[at] == byte;
+		at++;
+	}
+	if (file)
+		fclose(file);
+	free(text);
+	return !same || at < len;
+}
+
 static bool edit_file(struct edit *edit)
 {
 	bool done = get_edited(edit) && has_no_conflicts(edit) &&
 		    apply_changes(edit->h, edit->o, &edit->before, &edit->after, false);
 
-	if (done)
+	if (done || !was_edited(edit))
 		unlink(edit->file);
 	else
-		fprintf(stderr, "What you edited is in %s\n", edit->file);
+		failure_say(edit->o, "What you edited is in %s", edit->file);
 	return done;
 }
 

@@ -68,6 +68,16 @@ const char *failure_value_fault(const char *value, size_t len)
 	return NULL;
 }
 
+static const char *refusal(const struct options *o)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text),
+		 "refused by the %.64s daemon; if for a quota, its log says which",
+		 failure_domain(o));
+	return text;
+}
+
 static const char *find_reason(const struct options *o, enum attempt attempt,
 			       const char *path, const char *value, int error)
 {
@@ -89,7 +99,7 @@ static const char *find_reason(const struct options *o, enum attempt attempt,
 	if (attempts[attempt].changes && !sockets_can_write(o->domain))
 		return "the connection is read-only; try as a user who may open the "
 		       "read-write socket";
-	return "refused by the daemon; if for a quota, its log says which";
+	return refusal(o);
 }
 
 /*

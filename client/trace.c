@@ -29,7 +29,8 @@ static const char *find_reason(qdb_handle_t h)
 	if (!is_known(h))
 		return "not supported by this daemon";
 	if (qdb_is_read_only(h))
-		return "the connection is read-only";
+		return "the connection is read-only; only root and the daemon's own user "
+		       "may, on the read-write socket";
 	return "only root and the daemon's own user may";
 }
 

@@ -22,7 +22,7 @@ COMMANDS = ["read", "write", "rm", "list", "multiread", "watch"]  # the deployed
 ADDED = ["dump", "restore", "edit", "ls", "count", "exists", "wait", "status", "trace"]
 PATIENCE = 60  # seconds after which something that never happens is a failure
 NAME = "test"
-REFUSED = b"refused by the daemon; if for a quota, its log says which\n"
+REFUSED = b"refused by the local daemon; if for a quota, its log says which\n"
 READ_ONLY = b"the connection is read-only; try as a user who may open the read-write socket\n"
 
 client_dir = None

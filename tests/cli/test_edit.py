@@ -121,10 +121,16 @@ class Edit(CommandTest):
         self.check_entries()
 
     def test_an_editor_that_fails(self):
-        for text in ("sed -i /z/d $1; exit 1", "kill -9 $$"):
-            self.edit(text, status=1, err=self.kept(rb"Failed to edit /: the editor "))
+        """What was typed is kept, and nothing else."""
+        nothing_changed = rb"Failed to edit /: the editor \(VISUAL or EDITOR\) failed, so nothing " \
+                          rb"was changed\n"
+        for text in ("sed -i /z/d $1; exit 1", "echo '# more' >>$1; kill -9 $$"):
+            self.edit(text, status=1, err=self.kept(nothing_changed))
             os.unlink(self.left_file()[0])
-        self.edit("", env={"EDITOR": "/nonexistent"}, status=1, err=self.kept(b"not found"))
+        for text, env in ("exit 1", {}), ("kill -9 $$", {}), ("", {"EDITOR": "/nowhere/vi"}):
+            self.edit(text, env=env, status=1, err=re.compile(nothing_changed + rb"\Z"))
+            self.assertEqual(os.listdir(self.files), [])
+        self.edit("sed -i /z/d $1; exit 1", "-q", status=1)
         self.check_entries()
 
     def test_a_refusal_loses_nothing(self):

@@ -162,7 +162,8 @@ class Reasons(CommandTest):
             for domain in ([], ["-d", NAME]):
                 with self.subTest(name=name, domain=domain):
                     self.check(name, *domain, *ARGS[name], status=1, runtime_dir=tap.dir,
-                               err=b"Failed to %s /a: " % name.encode() + REFUSED)
+                               err=b"Failed to %s /a: " % name.encode() +
+                               REFUSED.replace(b"local", domain[1].encode() if domain else b"local"))
 
 
 class Output(CommandTest):

@@ -121,7 +121,8 @@ class Trace(Case):
         for args, run_dir, error in (
                 (["maybe"], self.a.run, "Failed to switch the trace: neither on nor off: maybe\n"),
                 (["on"], self.home / "ro", "Failed to switch the trace of the work daemon: "
-                 "the connection is read-only\n")):
+                 "the connection is read-only; only root and the daemon's own user may, on the "
+                 "read-write socket\n")):
             got = command("-d", "work", *args, run_dir=run_dir)
             self.assertEqual((got.returncode, got.stderr), (1, error))
 
