@@ -132,9 +132,9 @@ static void log_refusal(const struct client *client, enum quota quota)
 	const struct quota_description *q = &quota_descriptions[quota];
 
 	log_warning("process %ld of user %lu is refused requests: over the quota %s, "
-		    "%zu %s",
+		    "%zu%s%s",
 		    (long)client->peer.pid, (unsigned long)client->peer.uid, q->name,
-		    q->limit, q->unit);
+		    q->limit, q->unit[0] ? " " : "", q->unit);
 }
 
 static void log_failure(const struct client *client, const char *why)
@@ -145,8 +145,8 @@ static void log_failure(const struct client *client, const char *why)
 
 	if (session_exceeded(client->session, &quota)) {
 		q = &quota_descriptions[quota];
-		snprintf(over, sizeof(over), ", over the quota %s, %zu %s", q->name,
-			 q->limit, q->unit);
+		snprintf(over, sizeof(over), ", over the quota %s, %zu%s%s", q->name,
+			 q->limit, q->unit[0] ? " " : "", q->unit);
 	}
 	log_warning("process %ld of user %lu is disconnected: %s%s",
 		    (long)client->peer.pid, (unsigned long)client->peer.uid, why, over);

@@ -140,7 +140,8 @@ static bool take_option(struct options *o, int option)
 		return true;
 	case OPT_VCHAN:
 		o->vchan = optarg;
-		return vchan_transport_find(optarg) || bad("no such vchan here", optarg);
+		return vchan_transport_find(optarg) ||
+		       bad(vchan_transport_missing(optarg), optarg);
 	case OPT_STATE:
 		o->state = optarg;
 		return *optarg != '\0' || bad("not a file name", optarg);
@@ -171,7 +172,9 @@ static bool take_arguments(struct options *o, int n, char **arguments)
 	if (n == 1 || arguments[1][0] == '\0')
 		return true;
 	if (!is_name(arguments[1]))
-		return bad("not a VM name", arguments[1]);
+		return bad("not a VM's name, which has 1 to 63 characters, none of them "
+			   "a blank or '/', and no '.' in front",
+			   arguments[1]);
 	o->remote_name = arguments[1];
 	return true;
 }

@@ -143,7 +143,8 @@ static void settle_supervisor(int r)
 	if (r == -EAGAIN || r == -ENOBUFS) {
 		event_add(&supervisor_listens, NULL);
 	} else if (r < 0) {
-		log_warning("cannot tell the supervisor: %s", strerror(-r));
+		log_warning("cannot tell the supervisor at %s, NOTIFY_SOCKET: %s",
+			    getenv("NOTIFY_SOCKET"), strerror(-r));
 		leave_supervisor();
 	}
 }

@@ -52,9 +52,9 @@ static struct socket_vchan *of(struct vchan *v)
 	return (struct socket_vchan *)(void *)v;
 }
 
-static bool available(void)
+static const char *missing(void)
 {
-	return true;
+	return NULL;
 }
 
 static void schedule(struct socket_vchan *v, unsigned ms)
@@ -352,7 +352,7 @@ static void close_socket(struct vchan *v)
 
 const struct vchan_transport vchan_socket_transport = {
 	.name = "socket",
-	.available = available,
+	.missing = missing,
 	.confine = confine,
 	.open = open_socket,
 	.read = read_socket,

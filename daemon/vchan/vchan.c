@@ -19,9 +19,17 @@ const struct vchan_transport *vchan_transport_find(const char *name)
 
 	for (size_t i = 0; i < TRANSPORTS; i++)
 		if ((any || !strcmp(name, transports[i]->name)) &&
-		    transports[i]->available())
+		    !transports[i]->missing())
 			return transports[i];
 	return NULL;
+}
+
+const char *vchan_transport_missing(const char *name)
+{
+	for (size_t i = 0; i < TRANSPORTS; i++)
+		if (strcmp(name, transports[i]->name) == 0)
+			return transports[i]->missing();
+	return "not auto, xen or socket";
 }
 
 void vchan_confine(const struct vchan_transport *transport, struct sandbox *s,

@@ -56,8 +56,8 @@ struct sandbox;
 
 struct vchan_transport {
 	const char *name;
-	/* Whether this machine has it, for "auto". */
-	bool (*available)(void);
+	/* Why it cannot be had here, in words, or NULL if it can. */
+	const char *(*missing)(void);
 	/* Tells the sandbox, before open(), what it must allow. NULL: nothing. */
 	void (*confine)(struct sandbox *s, const struct vchan_address *address);
 	/* Allocates a struct whose first member is a struct vchan, to be filled by
@@ -73,6 +73,9 @@ struct vchan_transport {
 
 /* The transport of this name, "auto" for any, if this machine has it; else NULL. */
 const struct vchan_transport *vchan_transport_find(const char *name);
+
+/* Why there is none of this name, in words. */
+const char *vchan_transport_missing(const char *name);
 
 /* Tells the sandbox what a vchan at `address` needs, for all its life. */
 void vchan_confine(const struct vchan_transport *transport, struct sandbox *s,

@@ -34,9 +34,11 @@ static struct xen_vchan *of(struct vchan *v)
 	return (struct xen_vchan *)(void *)v;
 }
 
-static bool available(void)
+static const char *missing(void)
 {
-	return access(EVENT_DEVICE, F_OK) == 0;
+	return access(EVENT_DEVICE, F_OK) == 0 ? NULL
+					       : "there is no " EVENT_DEVICE
+						 ", so no Xen";
 }
 
 static void ready(struct xen_vchan *v)
@@ -347,7 +349,7 @@ static void restart_xen(struct vchan *common, unsigned delay_ms)
 
 const struct vchan_transport vchan_xen_transport = {
 	.name = "xen",
-	.available = available,
+	.missing = missing,
 	.confine = xen_confine,
 	.open = open_xen,
 	.read = read_ring,

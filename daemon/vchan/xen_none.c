@@ -2,12 +2,12 @@
 /* In the place of xen.c where the program is built without Xen's libraries. */
 #include "daemon/vchan/transports.h"
 
-static bool available(void)
+static const char *missing(void)
 {
-	return false;
+	return "this program was built without Xen";
 }
 
 const struct vchan_transport vchan_xen_transport = {
 	.name = "xen",
-	.available = available,
+	.missing = missing,
 };

@@ -46,6 +46,17 @@ class Usage(Case):
         self.assertIn("sage", self.call(*where)[2])
         self.assertIn("sage", self.call(*where, "--nonsense", "5")[2])
 
+    def test_what_is_wrong(self):
+        name = ("not a VM's name, which has 1 to 63 characters, none of them a blank or '/', and no "
+                "'.' in front")
+        for arguments, reason in ((["5", "a/b"], f"{name}: a/b"), (["5", ".a"], f"{name}: .a"),
+                                  (["--vchan=smoke", "5"], "not auto, xen or socket: smoke"),
+                                  (["5x", "work"], "not a domain id: 5x")):
+            self.assertEqual(self.call(*arguments)[2].splitlines()[0], f"qubesdb-daemon: {reason}")
+        if not os.path.exists("/dev/xen/evtchn"):
+            self.assertRegex(self.call("--vchan=xen", "5")[2], r"\Aqubesdb-daemon: (there is no "
+                             r"/dev/xen/evtchn, so no Xen|this program was built without Xen): xen\n")
+
     def test_help_and_version(self):
         code, text, _ = self.call("--help")
         self.assertEqual(code, 0)

@@ -6,6 +6,7 @@ send the rest.
 """
 import os
 import random
+import re
 import subprocess
 
 from harness import CLIENT, SANITIZED, Case, run, when
@@ -160,7 +161,7 @@ class Bounds(Case):
             got = c.answer()
             self.assertEqual((got.type, got.path), (answer, b"/" if answer == ERROR else b""))
         self.assertEqual(c.read("/a"), b"after")
-        self.assertIn("over the quota many, 8 ", daemon.output())
+        self.assertRegex(daemon.output(), re.compile("over the quota many, 8$", re.M))
         c.send_raw(request([("/r/1", ""), ("/r/2", ""), ("/r/3", "")]))
         self.assertEqual(c.answer().type, ERROR)
         self.assertEqual(c.list("/r/"), [])
