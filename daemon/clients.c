@@ -159,9 +159,9 @@ static void settle(struct client *client)
 	uint8_t *space;
 	size_t len;
 
-	flush(client);
 	if (session_was_refused(client->session, &quota))
 		log_refusal(client, quota);
+	flush(client);
 	failure = session_failure(client->session);
 	if (failure)
 		log_failure(client, failure);

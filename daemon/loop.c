@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <event2/event_struct.h>
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@
 /* One to accept those who have connected, one to hear them. */
 #define LAST_TURNS 2
 #define LAST_TURNS_US 100000
+
+/* So much of domain.h's work may leave memory behind that is worth giving back. */
+#define TIDY_WORK 16384
 
 /* How long the peer may take to go on with its part, and with all of it. */
 #define PAUSE_US 200000
@@ -130,6 +134,15 @@ static void end_turn(struct daemon *d, bool *more)
 	}
 }
 
+/* Before it sleeps: the allocator would keep what the busiest time has taken. */
+static void tidy_up(struct daemon *d)
+{
+	if (d->domain.work - d->tidy_at < TIDY_WORK)
+		return;
+	d->tidy_at = d->domain.work;
+	malloc_trim(0);
+}
+
 static void on_impatience(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd, (void)what;
@@ -205,6 +218,8 @@ int loop_run(struct daemon *d)
 		}
 		resume(d);
 		end_turn(d, &more);
+		if (!more)
+			tidy_up(d);
 	}
 	if (d->is_ready) {
 		runtime_withdraw(&d->runtime);

@@ -27,6 +27,7 @@ struct daemon {
 	struct runtime runtime;
 	struct report report;
 	struct sandbox sandbox;
+	uint64_t tidy_at; /* the domain's work when memory was last given back */
 	bool has_link;
 	bool was_connected;
 	bool is_ready;

@@ -233,6 +233,7 @@ int session_new(struct session **ret, struct domain *d, enum session_access acce
 
 void session_free(struct session *s)
 {
+	s->domain->work += s->watcher.account.used + outq_used(&s->out) / BYTES_OF_WORK;
 	watch_remove_all(&s->domain->watches, &s->watcher);
 	TAILQ_REMOVE(&s->domain->sessions, s, all);
 	deactivate(s);

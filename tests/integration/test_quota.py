@@ -94,6 +94,20 @@ class Local(Case):
         told = lambda: sorted(re.findall(r"over the quota ([a-z-]+), 1", daemon.output()))
         when(lambda: self.assertEqual(told(), ["client-watches", "entries"]), AssertionError)
 
+    @unittest.skipIf(SANITIZED, "a sanitizer keeps memory")
+    def test_memory_is_given_back(self):
+        daemon = self.dom0(domid=0, name="dom0", options=["--state=none"])  # no VM, no backlog
+        c = self.connect(daemon)
+        c.write_all([(f"/e/{n}", "") for n in range(50)])
+        before = daemon.private_dirty_kib()
+        for start in range(0, 60_000, 1000):
+            c.write_all([(f"/e/{n}", b"x" * 200) for n in range(start, start + 1000)])
+        peak = daemon.private_dirty_kib() - before
+        c.rm("/e/")
+        c.write("/last")  # it is at rest after that
+        when(lambda: self.assertLess(daemon.private_dirty_kib() - before, peak / 8),
+             AssertionError)
+
     def test_watches(self):
         c = self.connect(self.limited("client-watches=1"))
         self.assertEqual(c.ask(WATCH, "/a").type, OK)
