@@ -155,6 +155,23 @@ static int make_socket(const char *name, const void *what)
 	return r;
 }
 
+/*
+ * The access list that a directory may give to what is made in it takes more away than
+ * umask does. What the descriptor refers to is ours, whatever its name is by now.
+ */
+static int set_mode(const struct installed *f, int mode)
+{
+	char path[32];
+	struct stat made;
+
+	if (fstat(f->fd, &made) < 0)
+		return -errno;
+	if ((made.st_mode & 0777) == (mode_t)mode)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	return chmod(path, (mode_t)mode) < 0 ? -errno : 0;
+}
+
 int installed_listen(struct installed *f, const char *path, int mode, int backlog)
 {
 	struct socket_to_make s = {.mode = mode, .backlog = backlog};
@@ -166,8 +183,11 @@ int installed_listen(struct installed *f, const char *path, int mode, int backlo
 	if (s.fd < 0)
 		return -errno;
 	r = prepare(f, path, make_socket, &s, S_IFSOCK);
+	if (r == 0 && mode >= 0)
+		r = set_mode(f, mode);
 	if (r == 0)
 		return s.fd;
+	installed_forget(f);
 	close(s.fd);
 	return r;
 }

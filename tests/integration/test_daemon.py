@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import threading
 
@@ -82,6 +83,20 @@ class Files(Case):
         self.dom0()
         daemon = self.vm(umask=0o077, options=["--rw-socket-perms=640"])
         self.assertEqual(mode(daemon.socket()), 0o640)
+        self.assertEqual(mode(daemon.socket(ro=True)), 0o666)
+
+    def test_socket_modes_below_an_access_list(self):
+        """By default, what is made in this directory is for its owner and group only."""
+        entry, nobody = struct.Struct("=HHI"), 0xffffffff
+        acl = struct.pack("=I", 2) + b"".join(
+            entry.pack(tag, bits, nobody) for tag, bits in [(0x01, 7), (0x04, 5), (0x20, 0)])
+        os.mkdir(self.home / "dom0")
+        try:
+            os.setxattr(self.home / "dom0", "system.posix_acl_default", acl)
+        except OSError as error:
+            self.skipTest(f"no access lists here: {error}")
+        daemon = self.dom0(options=["--rw-socket-perms=664"])
+        self.assertEqual(mode(daemon.socket()), 0o664)
         self.assertEqual(mode(daemon.socket(ro=True)), 0o666)
 
     def test_empty_name_is_the_vm_side(self):
