@@ -2,6 +2,7 @@
 #include "daemon/link.h"
 
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "daemon/log.h"
@@ -97,8 +98,8 @@ static void on_connected(void *context)
 	log_info("the peer has connected");
 	l->connected = true;
 	l->broken = false;
-	l->refused_before = l->replica->refused;
-	l->told_refusals = false;
+	memcpy(l->refused_before, l->replica->refused, sizeof(l->refused_before));
+	memset(l->told, 0, sizeof(l->told));
 	l->is_live = false;
 	l->connected_since = time(NULL);
 	l->links++;
@@ -175,11 +176,25 @@ static bool write_once(struct link *l)
 
 static void report_refusals(struct link *l)
 {
-	if (l->told_refusals || l->replica->refused == l->refused_before)
-		return;
-	log_warning("a change was refused by one end, for its quotas, and is undone at "
-		    "the other; more will not be logged of this link");
-	l->told_refusals = true;
+	const bool in_dom0 = l->replica->role == REPLICA_DOM0;
+	const char *const said[] = {
+		[REFUSED_BY_PEER] = "the peer has refused a change that was made here, "
+				    "and may tell what stands instead",
+		[REFUSED_FOR_QUOTA] =
+			in_dom0 ? "a change of the VM is refused, for a quota, and is "
+				  "undone there"
+				: "a change is over a quota, so that dom0 has something "
+				  "else than this side",
+		[REFUSED_AS_BAD] = "the peer has sent a change that is no entry, and it "
+				   "is refused",
+	};
+
+	for (int i = 0; i < REPLICA_REFUSALS; i++) {
+		if (l->told[i] || l->replica->refused[i] == l->refused_before[i])
+			continue;
+		log_warning("%s; more such will not be logged of this link", said[i]);
+		l->told[i] = true;
+	}
 }
 
 static void note_resync(struct link *l)

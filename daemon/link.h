@@ -17,14 +17,14 @@ struct link {
 	bool is_waiting;      /* answers are, for something that they can leave with */
 	struct event overdue; /* they have waited long enough */
 	unsigned delay_ms;
-	size_t refused_before; /* when this link began */
-	bool told_refusals;
-	bool is_live;           /* the dump of this link is over */
-	time_t connected_since; /* wall clock, as the next one */
-	time_t last_resync;     /* the last dump was over, or 0 */
-	size_t links;           /* so far */
-	const char *last_fault; /* why one was given up, or NULL */
-	size_t begun;           /* links since `since_ms`, at most a minute */
+	size_t refused_before[REPLICA_REFUSALS]; /* when this link began */
+	bool told[REPLICA_REFUSALS];             /* of it, that there are more */
+	bool is_live;                            /* the dump of this link is over */
+	time_t connected_since;                  /* wall clock, as the next one */
+	time_t last_resync;                      /* the last dump was over, or 0 */
+	size_t links;                            /* so far */
+	const char *last_fault;                  /* why one was given up, or NULL */
+	size_t begun; /* links since `since_ms`, at most a minute */
 	uint64_t since_ms;
 	uint64_t moved; /* bytes, either way, on all links */
 	void (*gone)(void *context);

@@ -146,7 +146,7 @@ static void answer(struct replica *r, const struct message *m, int result)
 	}
 	r->processed++;
 	if (result < 0)
-		r->refused++;
+		r->refused[result == -EDQUOT ? REFUSED_FOR_QUOTA : REFUSED_AS_BAD]++;
 	if (result == -EDQUOT && r->role == REPLICA_DOM0)
 		sending_owe_refusal(r, m->path, m->path_len);
 	sending_say(r, result < 0 ? QDB_RESP_ERROR : QDB_RESP_OK, m->path, m->path_len);
@@ -204,7 +204,7 @@ static void on_answer(struct replica *r, const struct message *m)
 	if (a.kind != ANNOUNCEMENT_NONE)
 		resync_announcement(r, &a);
 	else if (changes_confirm(&r->changes, 1) > 0 && m->type != QDB_RESP_OK)
-		r->refused++;
+		r->refused[REFUSED_BY_PEER]++;
 }
 
 /* ---- bytes ---- */

@@ -26,12 +26,20 @@ enum replica_state {
 	REPLICA_LIVE,      /* either side sends what it changes */
 };
 
+/* Why a change of one side is not there on the other. */
+enum replica_refusal {
+	REFUSED_BY_PEER,   /* ours */
+	REFUSED_FOR_QUOTA, /* the peer's; by dom0, which then tells what stands */
+	REFUSED_AS_BAD,    /* the peer's, which cannot be an entry */
+	REPLICA_REFUSALS,
+};
+
 struct replica {
 	enum replica_role role;
 	enum replica_state state;
 	struct domain *domain;
 	const char *failure; /* why the link must end, or NULL */
-	size_t refused;      /* changes of either end that the other has refused so far */
+	size_t refused[REPLICA_REFUSALS];
 	bool peer_is_legacy;
 	bool served_legacy;    /* a legacy VM has begun to get a dump, and may hold it */
 	bool peer_resumes;     /* dom0: the VM has a namespace already */

@@ -182,7 +182,7 @@ static void owe_unnamed(struct replica *r)
 	for (; e; e = namespace_next(e))
 		if (!is_named_or_ours(e, r) &&
 		    changes_owe(&r->changes, e->path, e->node.path_len) < 0)
-			r->refused++;
+			r->refused[REFUSED_FOR_QUOTA]++;
 }
 
 static void end_dump(struct replica *r)
@@ -238,7 +238,7 @@ static void take_dump_entry(struct replica *r, const struct message *m)
 	if (result == -ENOMEM)
 		sending_fail(r, "no memory for an entry of the dump");
 	else if (result < 0)
-		r->refused++;
+		r->refused[result == -EDQUOT ? REFUSED_FOR_QUOTA : REFUSED_AS_BAD]++;
 	resync_confirm(r, m->path, m->path_len);
 }
 

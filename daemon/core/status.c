@@ -84,14 +84,17 @@ static void add_peer(struct status *st, const struct domain *d)
 		[REPLICA_LIVE] = "live",
 	};
 	const struct replica *r = &d->replica;
+	size_t refused = 0;
 
 	if (r->role == REPLICA_ALONE)
 		return;
+	for (int i = 0; i < REPLICA_REFUSALS; i++)
+		refused += r->refused[i];
 	status_add(st, "/peer", "state", "%s", states[r->state]);
 	status_add(st, "/peer", "kind", "%s", kind_of_peer(r));
 	add_identities(st, r);
 	add_number(st, "/peer", "processed", r->processed);
-	add_number(st, "/peer", "refused", r->refused);
+	add_number(st, "/peer", "refused", refused);
 	add_number(st, "/backlog", "owed", r->changes.n_owed);
 	add_number(st, "/backlog", "unanswered", changes_in_flight(&r->changes));
 	add_number(st, "/backlog", "bytes", outq_used(&r->out));

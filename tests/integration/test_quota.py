@@ -204,6 +204,20 @@ class OfTheVM(Case):
         self.assertEqual(v.ask(WRITE, "/vm/9", b"again").type, OK)
         when(lambda: self.assertEqual(d.read("/vm/9"), b"again"), AssertionError)
         self.assertEqual(dom0.output().count("refused"), 1)
+        self.assertIn("a change of the VM is refused, for a quota, and is undone there",
+                      dom0.output())
+        self.assertEqual(vm.output().count("refused"), 1)
+        self.assertIn("the peer has refused a change", vm.output())
+
+    def test_inside_the_vm(self):
+        """What dom0 writes over the VM's own limits is missing there."""
+        dom0 = self.dom0()
+        d, v = self.connect(dom0), self.connect(vm := self.vm(options=["--quota=entries=2"]))
+        d.write_all([(f"/{i}", b"") for i in range(5)])
+        when(lambda: self.assertEqual(vm.output().count("is over a quota, so that dom0 has"), 1),
+             AssertionError)
+        self.assertEqual(len(v.snapshot()), 2)
+        self.assertNotIn("undone", vm.output() + dom0.output())
 
     def test_values_of_dom0_survive(self):
         dom0, vm = self.limited_pair("vm-bytes=100")

@@ -125,6 +125,8 @@ class DeployedVM(Case):
         self.assertEqual(self.c.read("/a"), b"1")
         self.check_state(link)
         self.assertNotIn("/a", self.c.events_until_mark())
+        self.assertEqual(self.a.output().count("refused"), 1)
+        self.assertIn("has sent a change that is no entry", self.a.output())
 
     def test_garbage_after_paths_is_ignored(self):
         link = self.fake_vm()
@@ -154,6 +156,8 @@ class DeployedVM(Case):
             link.send(answer, "/a")
             self.assertEqual(link.operation(WRITE, "/b", "2"), OK)
         self.assertEqual(self.c.snapshot(), {"/a": b"1", "/b": b"2"})
+        self.assertEqual(self.a.output().count("refused"), 1)
+        self.assertIn("the peer has refused a change", self.a.output())
 
     def test_the_second_waits_for_the_first(self):
         self.c.write("/a", "1")

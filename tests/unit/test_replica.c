@@ -434,7 +434,7 @@ START_TEST(a_full_namespace_is_told_to_the_peer)
 	say(&dom0, QDB_CMD_WRITE, "/a", "1");
 	say(&dom0, QDB_CMD_WRITE, "/b", "1");
 	ck_assert_str_eq(hear(&dom0), "OK /a; ERROR /b; WRITE /b=-; RM /b");
-	ck_assert_uint_eq(dom0.replica.refused, 1);
+	ck_assert_uint_eq(dom0.replica.refused[REFUSED_FOR_QUOTA], 1);
 }
 END_TEST
 
