@@ -160,8 +160,9 @@ static int start(struct daemon *d)
 {
 	int r;
 
-	domain_init(&d->domain, role_of(d->options), resources_draw_numbers());
 	r = begin_log(d);
+	resources_key_paths();
+	domain_init(&d->domain, role_of(d->options), resources_draw_id());
 	if (r < 0)
 		return r;
 	r = create_loop(d);

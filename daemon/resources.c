@@ -45,23 +45,36 @@ int resources_bound(struct account *connections)
 }
 
 /* Inside a VM this may run before the kernel has gathered entropy, and must not wait. */
-uint64_t resources_draw_numbers(void)
+static bool draw(void *bytes, size_t len)
 {
 	static const unsigned flags[] = {GRND_INSECURE, GRND_NONBLOCK};
-	uint64_t numbers[3] = {0};
-	struct timespec now;
-	bool chosen = false;
 
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && !chosen; i++)
-		chosen = getrandom(numbers, sizeof(numbers), flags[i]) == sizeof(numbers);
-	if (!chosen) {
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (getrandom(bytes, len, flags[i]) == (ssize_t)len)
+			return true;
+	return false;
+}
+
+void resources_key_paths(void)
+{
+	uint8_t key[16];
+
+	if (draw(key, sizeof(key)))
+		path_hash_key(key);
+	else
 		log_warning("paths are hashed without a secret key: %s; start it again "
 			    "once the kernel has random numbers",
 			    strerror(errno));
-		clock_gettime(CLOCK_REALTIME, &now);
-		numbers[2] = (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec ^
-			     (uint64_t)getpid() << 48;
-	}
-	path_hash_key((const uint8_t *)numbers);
-	return numbers[2];
+}
+
+uint64_t resources_draw_id(void)
+{
+	struct timespec now;
+	uint64_t id;
+
+	if (draw(&id, sizeof(id)))
+		return id;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec ^
+	       (uint64_t)getpid() << 48;
 }

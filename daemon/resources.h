@@ -7,11 +7,11 @@
 
 #include "daemon/core/quota.h"
 
-/*
- * Gives the path hash its secret key, and returns a number that no other daemon has.
- * Without random numbers it makes do with the time, and says so in the log.
- */
-uint64_t resources_draw_numbers(void);
+/* Gives the path hash its secret key, or says in the log that there is none. */
+void resources_key_paths(void);
+
+/* A number that no other daemon has. */
+uint64_t resources_draw_id(void);
 
 /*
  * Takes as many descriptors as the process may have. Clients get all but those that the

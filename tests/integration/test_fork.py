@@ -4,12 +4,15 @@
 The daemon started by hand: it forks, and the parent says how that went.
 """
 import ctypes
+import errno
 import os
 import signal
 import stat
+import unittest
 
 from harness import Case, run
 from qdb import READ
+from test_start import SYSCALLS, forbid
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -122,6 +125,13 @@ class Forking(Case):
         daemon = self.daemon("file", 5, "work", ready=False)
         self.assertGreater(daemon.wait(), 0)
         self.assertRegex(daemon.output(), r"\w+")
+
+    @unittest.skipIf("getrandom" not in SYSCALLS, "system call numbers unknown")
+    def test_log_has_all_from_the_beginning(self):
+        self.start("dom0", 5, "work", prepare=lambda: forbid(["getrandom"], errno.ENOSYS))
+        with open(os.path.join(self.home.log, "qubesdb.work.log"), encoding="utf-8") as f:
+            self.assertIn("without a secret key", f.read())
+        self.end(*self.children())
 
     def test_log_is_a_fifo(self):
         """Nobody reads it, or somebody does: it is no log, and nothing waits for it."""
