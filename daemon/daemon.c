@@ -230,6 +230,7 @@ int daemon_run(const struct options *o)
 	runtime_init(&d.runtime);
 	state_init(&d.state);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
 	r = startup_standard_files();
 	if (r < 0) {
 		log_error("cannot open /dev/null: %s; is /dev there?", strerror(-r));

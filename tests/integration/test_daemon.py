@@ -197,11 +197,12 @@ class Files(Case):
 
 
 class Ending(Case):
-    def test_sigpipe_is_ignored(self):
-        """Popen starts it with SIGPIPE at its default."""
+    def test_what_is_ignored(self):
+        """Popen starts it with all signals at their default."""
         daemon = self.dom0()
-        os.kill(daemon.pid, signal.SIGPIPE)
-        self.assertIsNone(self.connect(daemon).read("/a"))
+        for sig in signal.SIGPIPE, signal.SIGHUP:
+            os.kill(daemon.pid, sig)
+            self.assertIsNone(self.connect(daemon).read("/a"))
 
     def test_both_signals(self):
         for sig in signal.SIGTERM, signal.SIGINT:
