@@ -14,6 +14,7 @@
 #include <event2/event_struct.h>
 #include <malloc.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -54,8 +55,12 @@ static int appear(struct daemon *d)
 static void on_other(evutil_socket_t fd, short what, void *context)
 {
 	struct daemon *d = context;
+	uint8_t dropped[MESSAGE_HEADER_SIZE];
+	const ssize_t n = recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
 
-	(void)fd, (void)what;
+	(void)what;
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
 	d->failure = appear(d);
 	if (d->failure < 0)
 		loop_stop(d);
@@ -71,7 +76,7 @@ int loop_appear_in_time(struct daemon *d)
 	log_info("another daemon serves here and is left alone until it ends");
 	if (other < 0)
 		return 0;
-	d->on_other = event_new(d->base, other, EV_READ, on_other, d);
+	d->on_other = event_new(d->base, other, EV_READ | EV_PERSIST, on_other, d);
 	if (d->on_other && event_add(d->on_other, NULL) == 0)
 		return 0;
 	if (!d->on_other)

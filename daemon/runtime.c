@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "protocol/message.h"
 
 /* What a state's path may be longer for the files beside it. */
 #define BESIDE 32
@@ -110,6 +111,19 @@ int runtime_prepare(struct runtime *r, const struct options *o, struct clients *
 	return n < 0 ? n : prepare_pidfile(r, o);
 }
 
+/* Who has not asked is waited for when that daemon ends. Nobody needs the answer. */
+static void ask_something(int fd)
+{
+	static const char path[] = "/name";
+	uint8_t request[MESSAGE_HEADER_SIZE];
+	size_t len =
+		message_encode(request, QDB_CMD_UNWATCH, path, strlen(path), NULL, 0);
+
+	if (send(fd, request, len, MSG_NOSIGNAL) < 0)
+		log_warning("cannot ask the daemon that serves here: %s",
+			    strerror(errno));
+}
+
 int runtime_find_other(const struct runtime *r)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -120,8 +134,10 @@ int runtime_find_other(const struct runtime *r)
 	if (fd < 0)
 		return -errno;
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+		ask_something(fd);
 		return fd;
+	}
 	error = errno == EAGAIN ? -EAGAIN : -ENOENT;
 	close(fd);
 	return error;

@@ -27,9 +27,9 @@ void runtime_init(struct runtime *r);
 int runtime_prepare(struct runtime *r, const struct options *o, struct clients *c);
 
 /*
- * Another daemon that serves on the read-write socket: a connection to it, which ends
- * when it does; -ENOENT if there is none; another negative errno if there is one that
- * cannot be told of.
+ * Another daemon that serves on the read-write socket: a connection to it, on which an
+ * answer comes that is to be dropped, and which ends when the daemon does; -ENOENT if
+ * there is none; another negative errno if there is one that cannot be told of.
  */
 int runtime_find_other(const struct runtime *r);
 

@@ -13,7 +13,7 @@ import struct
 import unittest
 
 from harness import Case, run, when
-from qdb import NOENT, READ
+from qdb import NOENT, READ, TIMEOUT, UNWATCH, pack
 
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 ALLOW, FAIL = 0x7fff0000, 0x00050000
@@ -116,6 +116,21 @@ class SecondInTheVM(Case):
         self.assertEqual(self.connect(second).read("/a"), b"1")
         second.stop()
         self.assertEqual(os.listdir(second.run), [])
+
+    def test_asks_the_first(self):
+        """A client that has not asked anything would keep that from ending for a while."""
+        os.mkdir(self.home / "vm")
+        with socket.socket(socket.AF_UNIX) as first:
+            first.settimeout(TIMEOUT)
+            first.bind(self.home / "vm/qubesdb.sock")
+            first.listen()
+            second = self.vm(ready=False)
+            connection = first.accept()[0]
+            with connection:
+                self.assertEqual(connection.recv(100), pack(UNWATCH, "/name"))
+                connection.sendall(pack(NOENT, "/name"))
+            inode = os.stat(second.socket()).st_ino
+        when(lambda: self.assertNotEqual(os.stat(second.socket()).st_ino, inode), AssertionError)
 
 
 class Meddling(Case):
