@@ -1,4 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Between the replica, which knows no descriptors, and a vchan, which knows no messages.
+ * A turn reads once, and writes as long as the vchan takes it, but for some bound: local
+ * clients have their turn, too.
+ *
+ * Answers alone are held back for some milliseconds, which is long enough for the local
+ * program that such a change wakes up to make one of its own. They leave together, and a
+ * write to a vchan is what wakes the other domain up. Nobody waits for an answer.
+ *
+ * When writing fails the peer has gone, but what it had sent before may still be there to
+ * read, and would be lost. The link is `broken` then: what there is to send is dropped,
+ * and the end is left to reading, which tells it once there is nothing more.
+ *
+ * After a link has ended the next one is waited for at once, or nearly so: a daemon that
+ * is being replaced is back within milliseconds, and the pause only keeps a peer that
+ * connects and goes from taking all of the processor. A peer at fault waits twice as long
+ * each time, up to a second, which a repaired one will not notice. All that does not
+ * bound the number of links, each of which has a dump; `reconnects` does.
+ */
 #include "daemon/link.h"
 
 #include <errno.h>

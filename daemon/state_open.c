@@ -1,4 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Which file is the state, and whose. Two mistakes would cost entries: to believe a file
+ * that lacks some, and to write to one that a daemon still has.
+ *
+ * The claim (claim.h) comes before the first look inside: only when the daemon before has
+ * ended does its file have everything. That daemon may have removed the file, or moved
+ * another into its place, while it was waited for. So what was claimed is compared with
+ * what is at the path, and if they differ all begins anew, a few times at most.
+ *
+ * A daemon that cannot write any more leaves a mark on the file. One with the mark, a
+ * damaged one, one of another domain or of a newer program is set aside, whole, and a new
+ * one is created; the reason goes into the log.
+ *
+ * Not being able to read is no damage: there may be no memory or no descriptors for now.
+ * It is tried again for more than a second, since what is set aside for that is missed.
+ * After that the domain begins without a file, and state.c has another tried later: the
+ * one that could not be read is then set aside, too.
+ *
+ * Closing any descriptor of the file gives up the claim, by the rules of POSIX locks, and
+ * sqlite opens and closes it as it likes. So what does not go well ends by closing all
+ * and claiming again.
+ */
 #include "daemon/state_open.h"
 
 #include <errno.h>
