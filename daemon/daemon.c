@@ -144,8 +144,11 @@ static int create_loop(struct daemon *d)
 	if (!d->base)
 		return -ENOMEM;
 	r = resources_bound(&d->domain.connections);
-	if (r < 0)
+	if (r < 0) {
+		event_base_free(d->base);
+		d->base = NULL; /* as there are no clients yet, either */
 		return r;
+	}
 	clients_init(&d->clients, d->base, &d->domain);
 	report_init(&d->report, d->options, &d->clients, &d->link, &d->state);
 	d->on_term = evsignal_new(d->base, SIGTERM, on_signal, d);

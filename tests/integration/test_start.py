@@ -249,6 +249,7 @@ class Reasons(Case):
         self.assertEqual(daemon.wait(), 1)
         for text in ("error work: ", *texts):
             self.assertIn(str(text), daemon.output())
+        self.assertNotIn("[warn]", daemon.output(), "libevent's")
 
     def test_runtime_directory(self):
         place = self.home / "none/here"
