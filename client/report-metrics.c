@@ -15,12 +15,13 @@ struct metric {
 	const char *path;   /* of the item, or what is above those that have a name */
 	const char *label;  /* for the name, or NULL */
 	const char *key;    /* what follows the name, or NULL */
-	const char *equals; /* the sample is whether the text is this one, or NULL */
+	const char *equals; /* the sample is whether the known text is this, or NULL */
 };
 
 #define PLAIN NULL, NULL, NULL
 #define EQUALS(text) NULL, NULL, text
 #define NAMED(label, key) label, key, NULL
+#define TEXT(label) label, NULL, NULL /* of an info: the label has the text */
 
 static const struct metric metrics[] = {
 	/* clang-format off */
@@ -29,6 +30,7 @@ static const struct metric metrics[] = {
 	{"tracing", "gauge", "Whether requests are logged", "/daemon/tracing", PLAIN},
 	{"peer_live", "gauge", "Whether changes go to the other end", "/peer/state", EQUALS("live")},
 	{"peer_legacy", "gauge", "Whether the other end is a deployed daemon", "/peer/kind", EQUALS("legacy")},
+	{"peer", "info", "The state of dom0 that both ends know, by a number", "/peer/generation", TEXT("generation")},
 	{"peer_connected_timestamp_seconds", "gauge", "When the link came", "/peer/connected-since", PLAIN},
 	{"peer_resync_timestamp_seconds", "gauge", "When the last dump was over", "/peer/last-resync", PLAIN},
 	{"peer_links", "counter", "Links so far", "/peer/links", PLAIN},
@@ -37,6 +39,7 @@ static const struct metric metrics[] = {
 	{"backlog_unanswered", "gauge", "Operations sent and not answered", "/backlog/unanswered", PLAIN},
 	{"backlog_bytes", "gauge", "Messages that the other end has not taken", "/backlog/bytes", PLAIN},
 	{"state_kept", "gauge", "Whether the state file has everything", "/state/kept", PLAIN},
+	{"clients", "gauge", "Connections of local clients", "/quota/connections/used", PLAIN},
 	{"quota_used", "gauge", "What is charged to a quota", "/quota", NAMED("quota", "used")},
 	{"quota_limit", "gauge", "What may be", "/quota", NAMED("quota", "limit")},
 	{"quota_refused", "counter", "Refusals for a quota", "/quota", NAMED("quota", "refused")},
@@ -60,6 +63,16 @@ static void print_label(const char *text, size_t len)
 	putchar('"');
 }
 
+static bool is_info(const struct metric *m)
+{
+	return strcmp(m->type, "info") == 0;
+}
+
+static const char *suffix(const struct metric *m)
+{
+	return is_info(m) ? "_info" : strcmp(m->type, "counter") == 0 ? "_total" : "";
+}
+
 static void print_head(const char *name, const char *type, const char *help)
 {
 	printf("# TYPE qubesdb_%s %s\n# HELP qubesdb_%s %s.\n", name, type, name, help);
@@ -71,6 +84,10 @@ static const char *value_of(const struct metric *m, const char *text)
 	const size_t len = strspn(text, "0123456789");
 	const bool is_flag = strcmp(text, "yes") == 0 || strcmp(text, "no") == 0;
 
+	if (is_info(m))
+		return "1";
+	if (m->equals && strcmp(text, "unknown") == 0)
+		return NULL;
 	if (m->equals)
 		return strcmp(text, m->equals) == 0 ? "1" : "0";
 	if (is_flag)
@@ -86,14 +103,18 @@ static void print_sample(const struct metric *m, const struct report *r,
 	const char *name = "", *value;
 	size_t len = 0;
 
-	if (m->label ? !report_match(item->path, m->path, m->key, &name, &len)
-		     : strcmp(item->path, m->path) != 0)
+	if (m->label && !is_info(m)
+		    ? !report_match(item->path, m->path, m->key, &name, &len)
+		    : strcmp(item->path, m->path) != 0)
 		return;
+	if (is_info(m)) {
+		name = item->value;
+		len = item->len;
+	}
 	value = value_of(m, item->value);
 	if (!value)
 		return;
-	printf("qubesdb_%s%s{vm=", m->name,
-	       strcmp(m->type, "counter") == 0 ? "_total" : "");
+	printf("qubesdb_%s%s{vm=", m->name, suffix(m));
 	print_label(r->domain, strlen(r->domain));
 	if (m->label) {
 		printf(",%s=", m->label);

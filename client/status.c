@@ -5,6 +5,7 @@
  * collector of metrics waiting, so there is a limit to each wait.
  */
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,13 +56,32 @@ static int compare(const void *a, const void *b)
 			  ((const struct entry *)b)->path);
 }
 
+/* Beside the number of a client's user its name, where it has one here. */
+static bool name_user(struct report *r, const char *path, const char *uid)
+{
+	const char *client;
+	struct passwd *user;
+	char name[96];
+	size_t len;
+
+	if (!report_match(path, "/clients", "uid", &client, &len))
+		return true;
+	user = getpwuid((uid_t)strtoul(uid, NULL, 10));
+	if (!user)
+		return true;
+	snprintf(name, sizeof(name), "/clients/%.*s/user", (int)len, client);
+	return entries_add(&r->items, name, user->pw_name, strlen(user->pw_name), 0);
+}
+
 static bool take(struct report *r, char **items, unsigned int count)
 {
 	bool taken = true;
 
 	for (unsigned int i = 0; i < 2 * count; i += 2) {
-		taken = taken && entries_add(&r->items, items[i], items[i + 1],
-					     strlen(items[i + 1]), 0);
+		taken = taken &&
+			entries_add(&r->items, items[i], items[i + 1],
+				    strlen(items[i + 1]), 0) &&
+			name_user(r, items[i], items[i + 1]);
 		free(items[i]);
 		free(items[i + 1]);
 	}

@@ -39,11 +39,13 @@ static void add_link(struct status *st, const struct link *l)
 	status_add(st, "/quota/reconnects", "used", "%zu", l->begun);
 }
 
+/* Only where there is a state file. */
 static void add_state(struct status *st, const struct state *s)
 {
-	status_add_flag(st, "/state", "kept", s->path && !s->is_failing);
-	if (s->path)
-		status_add(st, "/state", "file", "%s", s->path);
+	if (!s->path)
+		return;
+	status_add_flag(st, "/state", "kept", !s->is_failing);
+	status_add(st, "/state", "file", "%s", s->path);
 }
 
 static void keep_greater(size_t *greatest, const struct account *a)

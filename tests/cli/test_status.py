@@ -45,7 +45,8 @@ class Status(CommandTest):
         self.assertEqual(got["quota"]["entries"],
                          {"used": 1, "limit": 100000, "refused": got["quota"]["entries"]["refused"]})
         mine = [c for c in got["clients"].values() if c["watches"] == 2]
-        self.assertEqual(mine[0], {"pid": os.getpid(), "uid": os.getuid(), "access": "read-write",
+        self.assertEqual(mine[0], {"pid": os.getpid(), "uid": os.getuid(),
+                                   "user": pwd.getpwuid(os.getuid()).pw_name, "access": "read-write",
                                    "watches": 2, "requests": 2, "unread": 0,
                                    "since": mine[0]["since"]})
         self.assertNotIn("peer", got)
@@ -105,13 +106,26 @@ class Status(CommandTest):
                 self.assertEqual(line.split()[2], current[0])
             else:
                 name, labels = re.fullmatch(r'(\w+)\{([^}]*)\} \d+', line).groups()
-                self.assertEqual(name, current[0] + ("_total" if current[1] == "counter" else ""))
+                suffix = {"counter": "_total", "info": "_info"}.get(current[1], "")
+                self.assertEqual(name, current[0] + suffix)
                 samples.append((name, labels))
         self.assertEqual(len(set(families)), len(families))
         self.assertEqual(len(set(samples)), len(samples))
         for label in ('vm="test",quota="entries"', 'vm="b-2",quota="entries"'):
             self.assertIn(("qubesdb_quota_used", label), samples)
         self.assertIn(("qubesdb_requests_total", 'vm="test",request="read"'), samples)
+        self.assertIn(("qubesdb_clients", 'vm="test"'), samples)
+
+    def test_metrics_of_the_peer(self):
+        """None of what is not known."""
+        for kind, legacy in (b"new", b"0"), (b"legacy", b"1"), (b"unknown", None):
+            answers = [(66, b"/peer/kind", kind), (66, b"/peer/generation", b"00ff"), (66,)]
+            process = self.start("status", "--format=openmetrics", runtime_dir=self.fake(*answers))
+            out = process.communicate()[0]
+            self.assertEqual(re.findall(rb'^qubesdb_peer_legacy\{vm="local"\} (.)$', out, re.M),
+                             [legacy] if legacy else [])
+            self.assertIn(b'\nqubesdb_peer_info{vm="local",generation="00ff"} 1\n', out)
+            self.assertNotIn(b"qubesdb_state_kept{", out)
 
     def fake(self, *answers):
         """A daemon that answers the first request with these messages."""
