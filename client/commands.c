@@ -32,7 +32,7 @@ const struct command commands[] = {
 	 "[-q] [-d DOMAIN] [--timeout=SECONDS] PATH [VALUE]", true},
 	{"status", command_status, "AJO", ADDED(0, 0, "P"),
 	 "[-q] [-d DOMAIN | --all] [--json | --format=text|json|openmetrics]", true},
-	{"trace", command_trace, "", ADDED(1, 1, "V"), "[-q] [-d DOMAIN] on|off"},
+	{"trace", command_trace, "", ADDED(1, 1, "S"), "[-q] [-d DOMAIN] on|off"},
 };
 
 const size_t commands_total = sizeof(commands) / sizeof(commands[0]);
@@ -46,34 +46,33 @@ const struct command *command_find(const char *name)
 }
 
 /* Those that qubesdb-cmd takes as an argument: {dump|restore|...}. */
-static void print_added(void)
+static void print_added(FILE *to)
 {
 	char separator = '{';
 
 	for (size_t i = 0; i < commands_total; i++) {
 		if (!commands[i].added)
 			continue;
-		fprintf(stderr, "%c%s", separator, commands[i].name);
+		fprintf(to, "%c%s", separator, commands[i].name);
 		separator = '|';
 	}
-	fputc('}', stderr);
+	fputc('}', to);
 }
 
-void commands_print_usage(const struct command *command)
+void commands_print_usage(const struct command *command, FILE *to)
 {
 	const char *lead = "Usage:";
 
 	if (!command) {
-		fprintf(stderr,
-			"Usage: qubesdb-cmd -c COMMAND [OPTION]... [ARGUMENT]...\n"
-			"       qubesdb-cmd ");
-		print_added();
-		fprintf(stderr, " [OPTION]... [ARGUMENT]...\n");
+		fprintf(to, "Usage: qubesdb-cmd -c COMMAND [OPTION]... [ARGUMENT]...\n"
+			    "       qubesdb-cmd ");
+		print_added(to);
+		fprintf(to, " [OPTION]... [ARGUMENT]...\n");
 		lead = "      ";
 	}
 	for (size_t i = 0; i < commands_total; i++)
 		if (!command || command == &commands[i])
-			fprintf(stderr, "%s qubesdb-%s %s\n", lead, commands[i].name,
+			fprintf(to, "%s qubesdb-%s %s\n", lead, commands[i].name,
 				commands[i].usage);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "client/options.h"
 #include "lib/qubesdb-client.h"
@@ -38,6 +39,7 @@ enum arg_kind {
 	ARG_PATH = 'P',
 	ARG_VALUE = 'V',
 	ARG_FILE = 'F',
+	ARG_SWITCH = 'S', /* on or off */
 };
 
 struct command {
@@ -57,8 +59,8 @@ extern const size_t commands_total;
 /* Returns NULL for a name that is no command's. */
 const struct command *command_find(const char *name);
 
-/* Prints the usage of one command, or of all for NULL, on standard error. */
-void commands_print_usage(const struct command *command);
+/* Prints the usage of one command, or of all for NULL. */
+void commands_print_usage(const struct command *command, FILE *to);
 
 /* Says on standard error that there is no such command, and which may be meant. */
 void commands_suggest(const char *name);

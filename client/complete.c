@@ -100,7 +100,7 @@ static bool applies(const struct line *line, int letter)
 {
 	const struct command *command = line->command;
 
-	if (letter == 'h')
+	if (letter == 'h' || letter == 'H')
 		return true;
 	if (!command)
 		return strchr("cdq", letter) != NULL;
@@ -122,6 +122,17 @@ static void offer_options(const struct line *line, char *word)
 		snprintf(text, sizeof(text), "--%s", option->name);
 		if (applies(line, option->val))
 			offer(text, word);
+	}
+}
+
+static void offer_formats(char *word, const char *lead)
+{
+	static const char *const formats[] = {"text", "json", "openmetrics"};
+	char text[32];
+
+	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+		snprintf(text, sizeof(text), "%s%s", lead, formats[i]);
+		offer(text, word);
 	}
 }
 
@@ -183,23 +194,31 @@ static int offer_argument(const struct line *line, char *word)
 		return STATUS_FILES;
 	if (kind == ARG_PATH)
 		offer_paths(line, word, "");
+	if (kind == ARG_SWITCH) {
+		offer("on", word);
+		offer("off", word);
+	}
 	return 0;
 }
 
 static int offer_word(const struct line *line, char *word)
 {
-	static const char exact[] = "--exact=";
+	static const char exact[] = "--exact=", format[] = "--format=";
 
 	if (line->pending == 'd')
 		sockets_each_domain(offer, word);
 	else if (line->pending == 'c')
 		offer_commands(word, false);
+	else if (line->pending == 'O')
+		offer_formats(word, "");
 	else if (line->pending)
 		return 0;
 	else if (line->options_ended || word[0] != '-')
 		return offer_argument(line, word);
 	else if (applies(line, 'X') && strncmp(word, exact, strlen(exact)) == 0)
 		offer_paths(line, word + strlen(exact), exact);
+	else if (applies(line, 'O') && strncmp(word, format, strlen(format)) == 0)
+		offer_formats(word, format);
 	else
 		offer_options(line, word);
 	return 0;

@@ -28,7 +28,7 @@ const struct option options_long[] = {
 	{"default", required_argument, NULL, 'e'},
 	{"exact", optional_argument, NULL, 'X'},
 	{"format", required_argument, NULL, 'O'},
-	{"help", no_argument, NULL, 'h'},
+	{"help", no_argument, NULL, 'H'},
 	{"json", no_argument, NULL, 'J'},
 	{"timeout", required_argument, NULL, 'T'},
 	{"timestamps", no_argument, NULL, 'S'},
@@ -165,6 +165,8 @@ static enum options_result take(struct parser *p, int letter, char *value)
 		return OPTIONS_RUN;
 	case 'h':
 		return OPTIONS_USAGE;
+	case 'H':
+		return OPTIONS_HELP;
 	case 'n':
 		return take_events(p, value);
 	case 'O':

@@ -33,7 +33,8 @@ struct options {
 
 enum options_result {
 	OPTIONS_RUN,   /* o->command is set and may run */
-	OPTIONS_USAGE, /* only the usage was asked for: success */
+	OPTIONS_HELP,  /* the usage was asked for: on standard output */
+	OPTIONS_USAGE, /* as deployed commands take it: on standard error, success */
 	OPTIONS_WRONG, /* a mistake, already named on standard error */
 };
 

@@ -32,5 +32,13 @@ _qubesdb() {
 	COMPREPLY=("${COMPREPLY[@]#"$word"}")
 }
 
+# The daemon's usage has all its options.
+_qubesdb_daemon() {
+	local options=$(qubesdb-daemon --help 2>/dev/null | grep -o -e '--[a-z-]*')
+
+	mapfile -t COMPREPLY < <(compgen -W "$options" -- "$2")
+}
+
+complete -o default -F _qubesdb_daemon qubesdb-daemon
 complete -F _qubesdb qubesdb-{cmd,read,write,rm,list,multiread,watch,read-bool} \
 	qubesdb-{dump,restore,edit,ls,count,exists,wait,status,trace}

@@ -11,6 +11,9 @@ function __qubesdb_complete
     end
 end
 
+# The daemon's usage has all its options.
+complete -c qubesdb-daemon -a '(qubesdb-daemon --help 2>/dev/null | string match -ar -- "--[a-z-]+")'
+
 for name in cmd read write rm list multiread watch read-bool \
     dump restore edit ls count exists wait status trace
     complete -c qubesdb-$name -f -a '(__qubesdb_complete)'

@@ -67,6 +67,9 @@ class Program(Filled):
         self.check_words("qubesdb-read-bool /i", "/ip")
         self.check_words("qubesdb-frob /i", "")
         self.check_words("/usr/bin/qubesdb-read /i", "/ip")
+        self.check_words("qubesdb-trace ", "on off")
+        self.check_words("qubesdb-cmd trace of", "off")
+        self.check_words("qubesdb-trace on ", "")
         self.check_words("qubesdb-restore --exact=/i", "--exact=/ip")
         self.check_words("qubesdb-read --exact=/i", "")
 
@@ -93,10 +96,13 @@ class Program(Filled):
         self.check_words("qubesdb-restore --", "--exact --help --json")
         self.check_words("qubesdb-wait --t", "--timeout")
         self.check_words("qubesdb-status --", "--all --format --help --json")
+        self.check_words("qubesdb-status --format ", "text json openmetrics")
+        self.check_words("qubesdb-status --format=j", "--format=json")
+        self.check_words("qubesdb-read --format=j", "")
 
     def test_every_offered_option_is_taken_and_in_the_usage(self):
         for name in COMMANDS + ADDED:
-            usage = self.start(name, "--help").communicate()[1].decode()
+            usage = self.start(name, "--help").communicate()[0].decode()
             letters = "".join(re.findall(r"(?<![\w-])-([a-z]+)", usage))
             known = {"-" + letter for letter in letters} | set(re.findall(r"--[a-z]+", usage))
             offered = set(self.complete(f"qubesdb-{name}", "-"))
@@ -140,7 +146,8 @@ class Shell(Filled):
             pass
 
     def shell_environment(self, **more):
-        return self.environment(PATH=f"{harness.client_dir}:{os.environ['PATH']}", **more)
+        programs = [harness.client_dir, os.path.dirname(harness.daemon_path)]
+        return self.environment(PATH=":".join([*programs, os.environ["PATH"]]), **more)
 
     def run_shell(self, *args):
         return subprocess.run(args, env=self.shell_environment(), check=True, cwd=self.scratch,
@@ -180,7 +187,13 @@ class Bash(Shell):
     def test_every_name_is_completed(self):
         got = self.run_shell("bash", "--norc", "-c", f". {SCRIPTS}/qubesdb.bash; complete -p").stdout
         self.assertEqual(set(re.findall(r"qubesdb-(\S+)", got)),
-                         {"cmd", "read-bool", *COMMANDS, *ADDED})
+                         {"cmd", "daemon", "read-bool", *COMMANDS, *ADDED})
+
+
+    def test_daemon(self):
+        got = self.run_shell("bash", "--norc", "-c", f'. {SCRIPTS}/qubesdb.bash; _qubesdb_daemon '
+                             'qubesdb-daemon --st; echo "${COMPREPLY[@]}"').stdout
+        self.assertEqual(got, "--state --state-sync\n")
 
 
 class Fish(Shell):
@@ -203,6 +216,11 @@ class Fish(Shell):
                                  f"{SCRIPTS}/qubesdb.fish", line).stdout
             with self.subTest(line):
                 self.assertEqual(sorted(got.split("\n")[:-1]), sorted(wanted))
+
+    def test_daemon(self):
+        got = self.run_shell("fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]",
+                             f"{SCRIPTS}/qubesdb.fish", "qubesdb-daemon --sta").stdout
+        self.assertEqual(set(got.split()), {"--state", "--state-sync"})
 
     def test_every_name_is_completed(self):
         for name in ["cmd", "read-bool"] + COMMANDS + ADDED:
@@ -273,7 +291,9 @@ class Zsh(Shell):
                 ("qubesdb-ls -d \t", f"qubesdb-ls -d {NAME} "),
                 ("qubesdb-watch --v\t", "qubesdb-watch --values "),
                 ("qubesdb-restore --exact=/i\t", "qubesdb-restore --exact=/ip "),
-                ("qubesdb-restore so\t", "qubesdb-restore some-file ")):
+                ("qubesdb-restore so\t", "qubesdb-restore some-file "),
+                ("qubesdb-status --format=o\t", "qubesdb-status --format=openmetrics "),
+                ("qubesdb-daemon --foreg\t", "qubesdb-daemon --foreground ")):
             self.check_typed(typed, wanted)
 
     def test_every_name_is_completed(self):

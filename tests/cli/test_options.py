@@ -27,16 +27,23 @@ class WithoutConnection(CommandTest):
 
     def test_help_is_usage(self):
         for name in COMMANDS + ADDED + ["cmd"]:
-            for option in ("-h", "--help", "--he"):
-                with self.subTest(name=name, option=option):
-                    self.check_unconnected(name, option, status=0)
+            self.check_unconnected(name, "-h", status=0)
         for name in ADDED:
-            self.check_unconnected(name, "--help", status=0,
-                                   err=re.compile(rb"\AUsage: qubesdb-%s " % name.encode()))
-            self.check_unconnected("cmd", name, "--help", status=0,
-                                   err=re.compile(rb"\AUsage: qubesdb-%s " % name.encode()))
+            for words in [name], ["cmd", name]:
+                self.check_unconnected(*words, "-h", status=0,
+                                       err=re.compile(rb"\AUsage: qubesdb-%s " % name.encode()))
         self.check_unconnected("read", "/a", "-qh", status=0)
         self.check_unconnected("cmd", "-c", "read", "-h", status=0)
+
+    def test_long_help_is_output(self):
+        for words in [[name] for name in COMMANDS + ADDED + ["cmd"]] + [["cmd", "ls"]]:
+            usage = self.start(*words, "-h").communicate()[1]
+            for option in "--help", "--he":
+                with self.subTest(words=words, option=option):
+                    self.check_unconnected(*words, option, status=0, out=usage, err=b"")
+        with open("/dev/full", "wb") as full:
+            self.check_unconnected("ls", "--help", status=1, out=None, stdout=full,
+                                   err=re.compile(b"Failed to write output"))
 
     def test_usage_names_the_command(self):
         self.check_unconnected("list", status=0, err=re.compile(
