@@ -194,7 +194,7 @@ static int start(struct daemon *d)
 	if (!d->options->foreground && chdir("/") < 0)
 		log_warning("cannot leave the working directory: %s", strerror(errno));
 	sandbox_restrict_calls(&d->sandbox);
-	malloc_trim(0); /* above all what making the filter took */
+	malloc_trim(0); /* of what only starting took */
 	return 0;
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -16,7 +15,8 @@
 /* Of what another try may find more of; not a lack of the kernel's. */
 static bool is_shortage(int r)
 {
-	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOSPC;
+	return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOSPC ||
+	       r == -EAGAIN;
 }
 
 static int allow(struct sandbox *s, const char *path, enum sandbox_access access)
@@ -86,8 +86,7 @@ static int enforce_files(struct sandbox *s)
 	return r;
 }
 
-/* The filter is made here, for what that takes of memory is used again by what follows.
- */
+/* The filter is made here, before the first thread. */
 int sandbox_restrict_files(struct sandbox *s)
 {
 	int r;
@@ -112,8 +111,7 @@ int sandbox_restrict_files(struct sandbox *s)
 
 void sandbox_free(struct sandbox *s)
 {
-	free(s->filter.code);
-	s->filter.code = NULL;
+	sandbox_filter_free(&s->filter);
 }
 
 static void on_forbidden_call(int number, siginfo_t *info, void *context)

@@ -4,6 +4,9 @@
  * whose handler cannot be replaced any more. The library sorts the filter into a tree;
  * calls without a condition, among them all of an ordinary request, the kernel decides by
  * one look into a bitmap.
+ *
+ * The library works in a process of its own, for when it gets no memory it may say so,
+ * leave out rules without a word, crash, or never end. What it gets it keeps there, too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,11 +14,12 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/sandbox_parts.h"
@@ -122,6 +126,12 @@ const struct sandbox_call sandbox_connecting[] = {
 	{NULL},
 };
 
+/* Where the library has not told that it had no memory, malloc() has. */
+static int told(int r)
+{
+	return errno == ENOMEM ? -ENOMEM : r;
+}
+
 static int add(scmp_filter_ctx filter, int number, const struct sandbox_call *c)
 {
 	struct scmp_arg_cmp condition = {
@@ -142,7 +152,7 @@ static int add(scmp_filter_ctx filter, int number, const struct sandbox_call *c)
 		condition.op = SCMP_CMP_NE;
 		break;
 	case SANDBOX_IF_OWN_PID:
-		condition.datum_a = (scmp_datum_t)getpid();
+		condition.datum_a = (scmp_datum_t)getppid(); /* not of the compiler */
 		break;
 	case SANDBOX_IF_MASKED:
 		condition.op = SCMP_CMP_MASKED_EQ;
@@ -157,7 +167,7 @@ static int add(scmp_filter_ctx filter, int number, const struct sandbox_call *c)
 static int add_row(scmp_filter_ctx filter, const struct sandbox_call *c)
 {
 	const int number = seccomp_syscall_resolve_name(c->name);
-	int r = number == __NR_SCMP_ERROR ? 0 : add(filter, number, c);
+	int r = told(number == __NR_SCMP_ERROR ? 0 : add(filter, number, c));
 
 	return r == -EDOM ? 0 : r;
 }
@@ -168,7 +178,7 @@ static int prepare(scmp_filter_ctx filter)
 
 	if (r == 0)
 		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	return r;
+	return told(r);
 }
 
 static int build(scmp_filter_ctx filter, const struct sandbox_call *const *tables,
@@ -182,43 +192,85 @@ static int build(scmp_filter_ctx filter, const struct sandbox_call *const *table
 	return r;
 }
 
-static int read_back(struct sandbox_filter *f, int fd)
+/* The library gives the program to a file only. */
+static int compile(int to, const struct sandbox_call *const *tables, size_t n_tables)
+{
+	scmp_filter_ctx filter;
+	int r;
+
+	errno = 0;
+	filter = seccomp_init(SCMP_ACT_TRAP);
+	r = filter ? build(filter, tables, n_tables) : -ENOMEM;
+	if (r == 0)
+		r = told(seccomp_export_bpf(filter, to));
+	return r;
+}
+
+_Noreturn static void be_compiler(int to, const struct sandbox_call *const *tables,
+				  size_t n_tables)
+{
+	static const struct rlimit patience = {.rlim_cur = 1, .rlim_max = 1};
+
+	setrlimit(RLIMIT_CPU, &patience);
+	_exit(-compile(to, tables, n_tables));
+}
+
+static int wait_for(pid_t compiler)
+{
+	int status;
+
+	while (waitpid(compiler, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -ENOMEM;
+}
+
+static int compile_apart(int to, const struct sandbox_call *const *tables,
+			 size_t n_tables)
+{
+	pid_t compiler;
+
+	signal(SIGCHLD, SIG_DFL); /* else there may be no status to wait for */
+	compiler = fork();
+	if (compiler == 0)
+		be_compiler(to, tables, n_tables);
+	return compiler < 0 ? -errno : wait_for(compiler);
+}
+
+static int map(struct sandbox_filter *f, int fd)
 {
 	struct stat file;
+	void *code;
 
 	if (fstat(fd, &file) < 0)
 		return -errno;
-	f->code = malloc((size_t)file.st_size);
-	f->size = (size_t)file.st_size;
-	if (!f->code)
-		return -ENOMEM;
-	return pread(fd, f->code, f->size, 0) == file.st_size ? 0 : -EIO;
-}
-
-/* The library gives the program to a file only. */
-static int compile(struct sandbox_filter *f, scmp_filter_ctx filter)
-{
-	int fd = memfd_create("filter", MFD_CLOEXEC), r;
-
-	if (fd < 0)
+	code = mmap(NULL, (size_t)file.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (code == MAP_FAILED)
 		return -errno;
-	r = seccomp_export_bpf(filter, fd);
-	if (r == 0)
-		r = read_back(f, fd);
-	close(fd);
-	return r;
+	f->code = code;
+	f->size = (size_t)file.st_size;
+	return 0;
 }
 
 int sandbox_filter_new(struct sandbox_filter *f, const struct sandbox_call *const *tables,
 		       size_t n_tables)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
-	int r = filter ? build(filter, tables, n_tables) : -ENOMEM;
+	int fd = memfd_create("filter", MFD_CLOEXEC), r;
 
+	if (fd < 0)
+		return -errno;
+	r = compile_apart(fd, tables, n_tables);
 	if (r == 0)
-		r = compile(f, filter);
-	seccomp_release(filter);
+		r = map(f, fd);
+	close(fd);
 	return r;
+}
+
+void sandbox_filter_free(struct sandbox_filter *f)
+{
+	if (f->code)
+		munmap(f->code, f->size);
+	f->code = NULL;
 }
 
 int sandbox_filter_enforce(const struct sandbox_filter *f)

@@ -19,3 +19,8 @@ int sandbox_filter_enforce(const struct sandbox_filter *f)
 	(void)f;
 	return -ENOSYS;
 }
+
+void sandbox_filter_free(struct sandbox_filter *f)
+{
+	(void)f;
+}
