@@ -76,6 +76,8 @@ static int find_state(struct daemon *d)
 	if (r < 0)
 		return r;
 	d->state_path = strdup(path);
+	if (!d->state_path)
+		log_error("no memory for the name of the state");
 	return d->state_path ? 0 : -ENOMEM;
 }
 

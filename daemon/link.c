@@ -31,7 +31,7 @@ _Static_assert(OUTQ_UNIT <= VCHAN_PIECE_SIZE, "else ready() might never come");
 /* Writes in one turn, so that a peer that reads fast does not hold up local clients. */
 #define WRITES_PER_TURN 8
 
-/* So long an answer waits for another message to leave with. */
+/* So long an answer waits for another message to leave with, and any for memory. */
 #define ANSWER_DELAY_US 5000
 
 /* The pause after a link has ended, doubled each time that it was the peer's fault. */
@@ -74,16 +74,21 @@ static void stop_waiting(struct link *l)
 	l->is_waiting = false;
 }
 
-/* Whether all that there is to send may wait, and has not done so for too long. */
-static bool is_in_no_hurry(struct link *l)
+static void wait_a_little(struct link *l)
 {
 	static const struct timeval delay = {.tv_usec = ANSWER_DELAY_US};
 
-	if (!replica_may_wait(l->replica))
-		return false;
 	if (!l->is_waiting)
 		event_add(&l->overdue, &delay);
 	l->is_waiting = true;
+}
+
+/* Whether all that there is to send may wait, and has not done so for too long. */
+static bool is_in_no_hurry(struct link *l)
+{
+	if (!replica_may_wait(l->replica))
+		return false;
+	wait_a_little(l);
 	return evtimer_pending(&l->overdue, NULL);
 }
 
@@ -237,6 +242,8 @@ bool link_turn(struct link *l)
 		while (writes < WRITES_PER_TURN && write_once(l))
 			writes++;
 	}
+	if (replica_lacks_memory(l->replica))
+		wait_a_little(l);
 	report_refusals(l);
 	note_resync(l);
 	if (l->replica->failure) {

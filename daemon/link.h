@@ -13,8 +13,8 @@ struct link {
 	struct replica *replica;
 	struct vchan *vchan;
 	bool connected;
-	bool broken;          /* writing failed: read what is left, then end */
-	bool is_waiting;      /* answers are, for something that they can leave with */
+	bool broken;     /* writing failed: read what is left, then end */
+	bool is_waiting; /* answers for what they can leave with, or all for memory */
 	struct event overdue; /* they have waited long enough */
 	unsigned delay_ms;
 	size_t refused_before[REPLICA_REFUSALS]; /* when this link began */

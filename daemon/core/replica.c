@@ -270,6 +270,11 @@ void replica_run(struct replica *r)
 		sending_run(r);
 }
 
+bool replica_lacks_memory(const struct replica *r)
+{
+	return r->lacks_memory && !r->failure;
+}
+
 bool replica_may_wait(const struct replica *r)
 {
 	return r->answers > 0 && r->answers == outq_used(&r->out) &&

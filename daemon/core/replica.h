@@ -46,6 +46,7 @@ struct replica {
 	bool peer_is_known;    /* dom0: and has once brought it here */
 	bool peer_is_stranger; /* dom0: it has not, and is about to */
 	bool overran;          /* our changes were too many to be kept: start over */
+	bool lacks_memory;     /* for what is to be sent */
 	bool stopped;          /* whole messages may wait in `in` for the next turn */
 	bool has_news; /* dom0: entries are marked for the VM's watchers (news.h) */
 
@@ -89,6 +90,9 @@ void replica_resume(struct replica *r);
 
 /* Prepares output as far as the bounds allow. Also to be called when output has left. */
 void replica_run(struct replica *r);
+
+/* Whether that was not possible for want of memory: call it again a little later. */
+bool replica_lacks_memory(const struct replica *r);
 
 /*
  * Whether there is output and it may wait some milliseconds for more: a few answers, for

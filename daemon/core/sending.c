@@ -140,7 +140,13 @@ static int send_present_state(struct replica *r, const struct changed_path *p)
 	return send_removal(r, path, len, path, len, NULL, 0);
 }
 
-/* What cannot be sent now, for want of memory, stays owed until the next call. */
+/* What is not sent for want of memory is still to be sent in the next call. */
+static bool is_put_off(struct replica *r, int result)
+{
+	r->lacks_memory |= result == -ENOMEM;
+	return result < 0;
+}
+
 static void send_owed(struct replica *r)
 {
 	const struct changed_path *p;
@@ -148,7 +154,7 @@ static void send_owed(struct replica *r)
 	while ((p = changes_next(&r->changes)) && may_send(r, QDB_CMD_RM)) {
 		if (r->state == REPLICA_RESUMING && r->resume_left == 0)
 			return;
-		if (send_present_state(r, p) < 0)
+		if (is_put_off(r, send_present_state(r, p)))
 			return;
 		if (r->state == REPLICA_RESUMING)
 			r->resume_left--;
@@ -281,12 +287,10 @@ int replica_forward_remove(struct replica *r, const char *path, size_t len)
 
 static void end_dump(struct replica *r)
 {
-	if (outq_add(&r->out, QDB_RESP_MULTIREAD, "", 0, NULL, 0) < 0)
-		return;
-	r->state = REPLICA_LIVE;
+	if (!is_put_off(r, outq_add(&r->out, QDB_RESP_MULTIREAD, "", 0, NULL, 0)))
+		r->state = REPLICA_LIVE;
 }
 
-/* What finds no room or no memory is tried again in the next call. */
 static void send_dump(struct replica *r)
 {
 	struct entry *e;
@@ -299,8 +303,8 @@ static void send_dump(struct replica *r)
 		}
 		if (e->is_news && r->peer_resumes)
 			sending_announce(r, ANNOUNCEMENT_NEWS);
-		if (outq_add(&r->out, QDB_RESP_MULTIREAD, e->path, e->node.path_len,
-			     e->value, e->value_len) < 0)
+		if (is_put_off(r, outq_add(&r->out, QDB_RESP_MULTIREAD, e->path,
+					   e->node.path_len, e->value, e->value_len)))
 			return;
 		memcpy(r->cursor, e->path, e->node.path_len);
 		r->cursor_len = e->node.path_len;
@@ -315,6 +319,7 @@ static void send_go(struct replica *r)
 
 void sending_run(struct replica *r)
 {
+	r->lacks_memory = false;
 	if (r->state == REPLICA_DUMPING && r->role == REPLICA_DOM0)
 		send_dump(r);
 	if (r->state == REPLICA_LIVE && !r->overran)
