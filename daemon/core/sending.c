@@ -231,8 +231,8 @@ static int owe_removed(struct replica *r, const char *path, size_t len)
 }
 
 /*
- * To fail before anything is noted: what is noted counts as changed. There is room for
- * one path already.
+ * To fail before anything is noted: what is noted counts as changed. There is room and
+ * memory for one path already.
  */
 static int admit_removal(struct replica *r, const char *path, size_t len)
 {
@@ -243,7 +243,7 @@ static int admit_removal(struct replica *r, const char *path, size_t len)
 		return 0;
 	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e))
 		entries++;
-	return changes_room(&r->changes) < entries ? quota_refuse(QUOTA_CHANGES) : 0;
+	return changes_prepare(&r->changes, entries);
 }
 
 static void mark_removed_as_sent(struct replica *r, const char *path, size_t len)
@@ -266,13 +266,8 @@ int replica_forward_remove(struct replica *r, const char *path, size_t len)
 		result = admit_removal(r, path, len);
 	if (result < 0)
 		return result;
-	if (in_vm || !prompt) {
-		result = owe_removed(r, path, len);
-		if (result < 0 && in_vm)
-			return result;
-		if (result < 0)
-			sending_overrun(r);
-	}
+	if ((in_vm || !prompt) && owe_removed(r, path, len) < 0)
+		sending_overrun(r);
 	if (!prompt)
 		return 0;
 	result = send_present_removal(r, path, len);

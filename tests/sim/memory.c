@@ -66,6 +66,10 @@ static const struct action everything[] = {
 	/* another loss, in the middle of the resumption */
 	FILL(VM, 1, 141), LOSE, DO(VM, 1, RM, D_DIR), AT(ACT_CONNECT, DOM0),
 	AT(ACT_TURN, VM), LOSE, AT(ACT_CONNECT, DOM0), MOVE, MOVE, MOVE,
+	FILL(DOM0, 0, 151), MOVE, MOVE,
+	/* what the VM fails to remove, dom0 has changed, and does not know so any more */
+	LOSE, DO(VM, 1, RM, D_DIR), FILL(DOM0, 0, 171), AT(ACT_RESTART, DOM0),
+	AT(ACT_CONNECT, DOM0), MOVE, MOVE, MOVE,
 	/* dom0 has forgotten everything */
 	AT(ACT_CRASH, DOM0), AT(ACT_DELIVER, VM), AT(ACT_TURN, VM), AT(ACT_CONNECT, DOM0),
 	MOVE, MOVE, MOVE, DO(VM, 1, RM, ROOT), MOVE};
