@@ -178,11 +178,17 @@ static void drop_unnamed(struct replica *r)
 static void owe_unnamed(struct replica *r)
 {
 	struct entry *e = namespace_first(&r->domain->entries, "", 0);
+	int result;
 
-	for (; e; e = namespace_next(e))
-		if (!is_named_or_ours(e, r) &&
-		    changes_owe(&r->changes, e->path, e->node.path_len) < 0)
+	for (; e; e = namespace_next(e)) {
+		if (is_named_or_ours(e, r))
+			continue;
+		result = changes_owe(&r->changes, e->path, e->node.path_len);
+		if (result == -ENOMEM)
+			sending_fail(r, "no memory for what dom0 does not have");
+		else if (result < 0)
 			r->refused[REFUSED_FOR_QUOTA]++;
+	}
 }
 
 static void end_dump(struct replica *r)

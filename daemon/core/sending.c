@@ -97,7 +97,10 @@ static int send_operation(struct replica *r, enum qdb_msg type, const char *path
 	return result;
 }
 
-/* To a legacy peer with a WRITE of `witness` before it, an entry that the RM removes. */
+/*
+ * To a legacy peer with a WRITE of `witness` before it, an entry that the RM removes, and
+ * that stays owed if there was memory for the WRITE only.
+ */
 static int send_removal(struct replica *r, const char *path, size_t len,
 			const char *witness, size_t witness_len, const char *value,
 			size_t value_len)
@@ -110,7 +113,10 @@ static int send_removal(struct replica *r, const char *path, size_t len,
 					value_len > 0 ? value_len : 1);
 	if (result < 0)
 		return result;
-	return send_operation(r, QDB_CMD_RM, path, len, NULL, 0);
+	result = send_operation(r, QDB_CMD_RM, path, len, NULL, 0);
+	if (result < 0 && r->peer_is_legacy)
+		changes_owe(&r->changes, witness, witness_len);
+	return result;
 }
 
 /* Removes what is there now, the entry or directory `path`. */

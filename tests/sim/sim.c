@@ -44,8 +44,10 @@ static const struct config configs[] = {
 	{"new:legacy",           {KIND_NEW, KIND_LEGACY}, 0, 20000, 0},
 	{"new:legacy+restart",   {KIND_NEW, KIND_LEGACY}, FAULT_LOSS | FAULT_RESTART, 10000, 0},
 	{"new:legacy+loss",      {KIND_NEW, KIND_LEGACY}, FAULT_LOSS, 10000, 0},
+	{"new:legacy+memory",    {KIND_NEW, KIND_LEGACY}, FAULT_MEMORY, 5000, 0},
 	{"legacy:new",           {KIND_LEGACY, KIND_NEW}, 0, 20000, 0},
 	{"legacy:new+loss",      {KIND_LEGACY, KIND_NEW}, FAULT_LOSS, 10000, 1u << LOST},
+	{"legacy:new+memory",    {KIND_LEGACY, KIND_NEW}, FAULT_MEMORY, 5000, 1u << LOST},
 	{"new:strict",           {KIND_NEW, KIND_STRICT}, 0, 10000, 0},
 	{"legacy:legacy",        {KIND_LEGACY, KIND_LEGACY}, 0, 5000, NOT},
 	{"legacy:legacy+loss",   {KIND_LEGACY, KIND_LEGACY}, FAULT_LOSS, 5000, NOT},
@@ -68,6 +70,8 @@ static const struct residual {
 	{"new:legacy+loss", "hangs for good: the first dump broke off"},
 	{"new:legacy+restart", "hangs for good: the first dump broke off"},
 	{"legacy:new+loss", "the link ended before MULTIREAD"},
+	/* There was no memory to ask for the dump. */
+	{"legacy:new+memory", "the link ended before MULTIREAD"},
 };
 
 /* Why legacy ends died, and how often. */
