@@ -71,7 +71,8 @@ class Local(Case):
         c = self.connect(daemon)
         for path, answer in (("/a", OK), ("/b", OK), ("/c", ERROR), ("/a", OK), ("/d", ERROR)):
             self.assertEqual(c.ask(WRITE, path, b"1").type, answer)
-        refused = re.findall(r"process (\d+) of user \d+ .* entries, 2 ", daemon.output())
+        refused = re.findall(r"process (\d+) of user \d+ .* entries, 2$", daemon.output(),
+                             re.M)
         self.assertEqual(refused, [str(os.getpid())], "named, and once")
 
     def test_bytes(self):
