@@ -18,6 +18,8 @@
 
 #define LAST_DELAY_S 60
 
+_Static_assert(JOURNAL_SIZE <= STATELOG_MAX_PIECE, "a turn's changes are one piece");
+
 /* ---- writing ---- */
 
 static bool is_due(const struct state *s, size_t more)

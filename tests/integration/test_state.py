@@ -82,6 +82,18 @@ class Restart(StateCase):
         daemon.kill()
         self.assertEqual(self.entries(self.dom0()), {})
 
+    def test_much_in_one_request(self):
+        """Megabytes of changes in a single commit, while a snapshot is under way."""
+        kept = {f"/kept/{n:05}": b"k" * 300 for n in range(20_000)}
+        daemon = self.dom0()
+        with daemon.connect() as c:
+            for start in range(0, 40_000, 1000):
+                c.write_all([(f"/{'d' * 40}/{n:05}", "") for n in range(start, start + 1000)])
+            c.write_all(kept.items())
+            c.rm(f"/{'d' * 40}/")
+        daemon.kill()
+        self.assert_same(self.entries(self.dom0()), kept)
+
     def test_what_the_vm_wrote(self):
         dom0, vm = self.pair()
         with dom0.connect() as a, vm.connect() as b:
