@@ -73,7 +73,8 @@ static bool await(struct client *client, struct event *event)
 {
 	if (event_add(event, NULL) == 0)
 		return true;
-	log_warning("process %ld of user %lu is disconnected: %s", (long)client->peer.pid,
+	log_offence(client->peer.uid, "waiting",
+		    "process %ld of user %lu is disconnected: %s", (long)client->peer.pid,
 		    (unsigned long)client->peer.uid, strerror(errno));
 	client->dead = true;
 	touch(client);
@@ -131,7 +132,8 @@ static void log_refusal(const struct client *client, enum quota quota)
 {
 	const struct quota_description *q = &quota_descriptions[quota];
 
-	log_warning("process %ld of user %lu is refused requests: over the quota %s, "
+	log_offence(client->peer.uid, q->name,
+		    "process %ld of user %lu is refused requests: over the quota %s, "
 		    "%zu%s%s",
 		    (long)client->peer.pid, (unsigned long)client->peer.uid, q->name,
 		    q->limit, q->unit[0] ? " " : "", q->unit);
@@ -148,7 +150,8 @@ static void log_failure(const struct client *client, const char *why)
 		snprintf(over, sizeof(over), ", over the quota %s, %zu%s%s", q->name,
 			 q->limit, q->unit[0] ? " " : "", q->unit);
 	}
-	log_warning("process %ld of user %lu is disconnected: %s%s",
+	log_offence(client->peer.uid, why,
+		    "process %ld of user %lu is disconnected: %s%s",
 		    (long)client->peer.pid, (unsigned long)client->peer.uid, why, over);
 }
 

@@ -61,9 +61,10 @@ static unsigned pause_ms(struct link *l)
 	if (++l->begun < quota_descriptions[QUOTA_RECONNECTS].limit)
 		return l->delay_ms;
 	wait = (unsigned)(l->since_ms + MINUTE_MS - now);
-	log_warning("the peer connects too often (quota reconnects), and has to wait for "
-		    "%u s",
-		    wait / 1000);
+	log_peer_warning(
+		"the peer connects too often (quota reconnects), and has to wait for "
+		"%u s",
+		wait / 1000);
 	return wait;
 }
 
@@ -102,9 +103,9 @@ static void end(struct link *l, const char *why, bool fault)
 {
 	if (fault) {
 		l->last_fault = why;
-		log_warning("the link to the peer is given up: %s", why);
+		log_peer_warning("the link to the peer is given up: %s", why);
 	} else {
-		log_info("the link to the peer has ended");
+		log_peer_info("the link to the peer has ended");
 	}
 	l->connected = false;
 	stop_waiting(l);
@@ -119,7 +120,7 @@ static void on_connected(void *context)
 {
 	struct link *l = context;
 
-	log_info("the peer has connected");
+	log_peer_info("the peer has connected");
 	l->connected = true;
 	l->broken = false;
 	memcpy(l->refused_before, l->replica->refused, sizeof(l->refused_before));
@@ -216,7 +217,8 @@ static void report_refusals(struct link *l)
 	for (int i = 0; i < REPLICA_REFUSALS; i++) {
 		if (l->told[i] || l->replica->refused[i] == l->refused_before[i])
 			continue;
-		log_warning("%s; more such will not be logged of this link", said[i]);
+		log_peer_warning("%s; more such will not be logged of this link",
+				 said[i]);
 		l->told[i] = true;
 	}
 }

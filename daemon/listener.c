@@ -11,26 +11,28 @@
 
 #define ACCEPTS_PER_TURN 16
 
-static void turn_away(struct listener *l, int fd, int error)
+static void turn_away(int fd, int error)
 {
 	const struct quota_description *q = &quota_descriptions[quota_refused_last()];
 
 	close(fd);
-	if (!l->is_refusing && error == -EDQUOT)
-		log_warning(
+	if (error == -EDQUOT)
+		log_offence(
+			LOG_ANYBODY, q->name,
 			"clients are turned away: more than %zu %s; --quota %s=NUMBER "
 			"changes that",
 			q->limit, q->bounds, q->name);
-	else if (!l->is_refusing)
-		log_warning("clients are turned away: %s", strerror(-error));
-	l->is_refusing = true;
+	else
+		log_offence(LOG_ANYBODY, "joining", "clients are turned away: %s",
+			    strerror(-error));
 }
 
 static void pause_accepting(struct listener *l)
 {
 	static const struct timeval pause = {.tv_usec = 100000};
 
-	log_warning("cannot accept clients now, and tries again: %s", strerror(errno));
+	log_offence(LOG_ANYBODY, "accepting",
+		    "cannot accept clients now, and tries again: %s", strerror(errno));
 	event_del(&l->accept);
 	event_add(&l->resume, &pause);
 }
@@ -64,9 +66,7 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
 		}
 		r = clients_add(l->clients, l->access, fd);
 		if (r < 0)
-			turn_away(l, fd, r);
-		else
-			l->is_refusing = false;
+			turn_away(fd, r);
 	}
 }
 

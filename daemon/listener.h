@@ -15,7 +15,6 @@ struct listener {
 	struct clients *clients;
 	enum session_access access;
 	int fd;
-	bool is_refusing; /* that has been logged */
 	struct event accept;
 	struct event resume;
 };

@@ -14,17 +14,36 @@
 /* A pipe that polls as writable takes this much at once (PIPE_BUF is 4096). */
 #define LINE_SIZE 1024
 
-/* So many lines at once, and one more every second. */
-#define BURST 50
-
 static struct {
 	const char *name;
 	int file;
 	bool to_stderr;
-	unsigned left;
-	unsigned suppressed;
-	time_t refilled; /* seconds of a clock that nobody sets */
-} state = {.name = "-", .file = -1, .to_stderr = true, .left = BURST};
+} state = {.name = "-", .file = -1, .to_stderr = true};
+
+/* So many lines in a period. Others cannot use up what the daemon needs for itself. */
+static struct budget {
+	const char *whose;
+	unsigned most;
+	time_t period;
+	time_t begun; /* seconds of a clock that nobody sets */
+	unsigned used;
+	unsigned left_out;
+} budgets[] = {
+	[LOG_OWN] = {.whose = "", .most = 50, .period = 60},
+	[LOG_PEER] = {.whose = " about the other side", .most = 20, .period = 600},
+	[LOG_CLIENTS] = {.whose = " about clients", .most = 50, .period = 600},
+};
+
+/* Nobody is told of for the same thing more often. */
+#define OFFENCE_PERIOD 600
+#define OFFENCES 32
+
+static struct offence {
+	unsigned long user;
+	const char *what; /* NULL: unused */
+	time_t told;
+	unsigned untold; /* times since then */
+} offences[OFFENCES];
 
 void log_set_name(const char *name)
 {
@@ -73,27 +92,6 @@ static void put(int fd, const char *line, size_t len)
 	while (n < 0 && errno == EINTR);
 }
 
-static bool may_log(void)
-{
-	struct timespec now = {0};
-	time_t passed;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	passed = now.tv_sec - state.refilled;
-	if (passed > 0) {
-		state.left = passed < BURST - (time_t)state.left
-				     ? state.left + (unsigned)passed
-				     : BURST;
-		state.refilled = now.tv_sec;
-	}
-	if (state.left == 0) {
-		state.suppressed++;
-		return false;
-	}
-	state.left--;
-	return true;
-}
-
 static size_t clamp(int printed, size_t room)
 {
 	if (printed < 0)
@@ -120,23 +118,100 @@ static void write_line(time_t now, enum log_level level, const char *text)
 		put(STDERR_FILENO, line, n);
 }
 
-void log_line(enum log_level level, const char *format, ...)
+static time_t uptime(void)
 {
-	const time_t now = time(NULL);
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+__attribute__((format(printf, 1, 2))) static void write_notice(const char *format, ...)
+{
 	char text[LINE_SIZE];
 	va_list args;
 
-	if (level != LOG_LEVEL_TRACE && !may_log())
-		return;
-	if (state.suppressed > 0) {
-		snprintf(text, sizeof(text), "%u lines left out", state.suppressed);
-		state.suppressed = 0;
-		write_line(now, LOG_LEVEL_WARNING, text);
-	}
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	write_line(now, level, text);
+	write_line(time(NULL), LOG_LEVEL_WARNING, text);
+}
+
+static void begin_period(struct budget *b, time_t now)
+{
+	const unsigned left_out = b->left_out;
+
+	b->begun = now;
+	b->used = b->left_out = 0;
+	if (left_out > 0)
+		write_notice("%u lines%s left out", left_out, b->whose);
+}
+
+static bool may_log(struct budget *b)
+{
+	const time_t now = uptime();
+
+	if (now - b->begun >= b->period)
+		begin_period(b, now);
+	if (b->used < b->most) {
+		b->used++;
+		return true;
+	}
+	if (b->left_out++ == 0)
+		write_notice("more lines%s are left out for %ld s", b->whose,
+			     (long)(b->begun + b->period - now));
+	return false;
+}
+
+void log_line(enum log_cause cause, enum log_level level, const char *format, ...)
+{
+	char text[LINE_SIZE];
+	va_list args;
+
+	if (level != LOG_LEVEL_TRACE && !may_log(&budgets[cause]))
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	write_line(time(NULL), level, text);
+}
+
+/* This one, or what is to be forgotten for it. */
+static struct offence *recall(unsigned long user, const char *what)
+{
+	struct offence *oldest = offences;
+
+	for (struct offence *o = offences; o < offences + OFFENCES; o++) {
+		if (o->what && o->user == user && strcmp(o->what, what) == 0)
+			return o;
+		if (!o->what || (oldest->what && o->told < oldest->told))
+			oldest = o;
+	}
+	*oldest = (struct offence){.user = user};
+	return oldest;
+}
+
+void log_offence(unsigned long user, const char *what, const char *format, ...)
+{
+	struct offence *o = recall(user, what);
+	const time_t now = uptime();
+	char text[LINE_SIZE];
+	va_list args;
+	size_t n;
+
+	if ((o->what && now - o->told < OFFENCE_PERIOD) ||
+	    !may_log(&budgets[LOG_CLIENTS])) {
+		o->untold++;
+		return;
+	}
+	va_start(args, format);
+	n = clamp(vsnprintf(text, sizeof(text), format, args), sizeof(text));
+	va_end(args);
+	if (o->untold > 0)
+		snprintf(text + n, sizeof(text) - n, "; %u times since it was last told",
+			 o->untold);
+	*o = (struct offence){.user = user, .what = what, .told = now};
+	write_line(time(NULL), LOG_LEVEL_WARNING, text);
 }
 
 /* Nothing here but what may be called from a handler, so neither snprintf nor the time.

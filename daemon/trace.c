@@ -35,9 +35,10 @@ static void log_exchange(const char *who, const struct message *m, enum qdb_msg 
 	char path[ESCAPED_SIZE + 1], asked[32], given[32];
 
 	escape(path, m->path, m->path_len);
-	log_line(LOG_LEVEL_TRACE, "%s: %s%s%s%s: %s%s", who, message_name(m->type),
-		 *path ? " " : "", path, describe_size(asked, sizeof(asked), m->data_len),
-		 message_name(answer), describe_size(given, sizeof(given), answer_len));
+	log_line(LOG_OWN, LOG_LEVEL_TRACE, "%s: %s%s%s%s: %s%s", who,
+		 message_name(m->type), *path ? " " : "", path,
+		 describe_size(asked, sizeof(asked), m->data_len), message_name(answer),
+		 describe_size(given, sizeof(given), answer_len));
 }
 
 void trace_request(const struct ucred *peer, const struct message *m, enum qdb_msg answer,

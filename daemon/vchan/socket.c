@@ -78,8 +78,9 @@ static void begin(struct socket_vchan *v, int fd)
 	event_assign(&v->readable, v->common.base, fd, EV_READ | EV_PERSIST, on_ready, v);
 	event_assign(&v->writable, v->common.base, fd, EV_WRITE, on_ready, v);
 	if (event_add(&v->readable, NULL) < 0) {
-		log_warning("cannot use a connection to %s, and waits for another: %s",
-			    v->address.sun_path, strerror(errno));
+		log_peer_warning(
+			"cannot use a connection to %s, and waits for another: %s",
+			v->address.sun_path, strerror(errno));
 		close(fd);
 		schedule(v, LAST_RETRY_MS);
 		return;
@@ -101,9 +102,10 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
 		return;
 	event_del(&v->accept);
 	if (fd < 0) {
-		log_warning("cannot accept the VM's connection to %s, and tries again: "
-			    "%s",
-			    v->address.sun_path, strerror(errno));
+		log_peer_warning(
+			"cannot accept the VM's connection to %s, and tries again: "
+			"%s",
+			v->address.sun_path, strerror(errno));
 		schedule(v, LAST_RETRY_MS);
 		return;
 	}
@@ -131,8 +133,8 @@ static void try_to_connect(struct socket_vchan *v)
 	error = errno;
 	if (error != v->failure && error != ENOENT && error != ECONNREFUSED &&
 	    error != EAGAIN)
-		log_warning("cannot connect to %s, and tries again: %s",
-			    v->address.sun_path, strerror(error));
+		log_peer_warning("cannot connect to %s, and tries again: %s",
+				 v->address.sun_path, strerror(error));
 	v->failure = error;
 	if (fd >= 0)
 		close(fd);

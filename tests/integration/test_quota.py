@@ -71,9 +71,16 @@ class Local(Case):
         c = self.connect(daemon)
         for path, answer in (("/a", OK), ("/b", OK), ("/c", ERROR), ("/a", OK), ("/d", ERROR)):
             self.assertEqual(c.ask(WRITE, path, b"1").type, answer)
-        refused = re.findall(r"process (\d+) of user \d+ .* entries, 2$", daemon.output(),
-                             re.M)
+        refused = re.findall(r"process (\d+) of user \d+ .* entries, 2$", daemon.output(), re.M)
         self.assertEqual(refused, [str(os.getpid())], "named, and once")
+
+    def test_who_comes_again_is_not_named_again(self):
+        daemon = self.limited("client-watches=1")
+        for _ in range(60):
+            with daemon.connect() as c:
+                c.watch("/a")
+                self.assertEqual(c.ask(WATCH, "/a").type, ERROR)
+        self.assertEqual(daemon.output().count("is refused"), 1)
 
     def test_bytes(self):
         c = self.connect(self.limited("bytes=4K"))
@@ -250,6 +257,17 @@ class OfTheVM(Case):
         when(lambda: self.assertIn("too often", dom0.output()), AssertionError)
         check()
         dom0.check_quiet()
+
+    def test_coming_and_going_fills_no_log(self):
+        """Nor hides what the daemon has to say of itself."""
+        dom0 = self.dom0()
+        for _ in range(100):
+            with self.fake_vm().hello() as fake:
+                fake.dump()
+        dom0.stop()
+        self.assertLessEqual(len(dom0.output().splitlines()), 30)
+        self.assertIn("more lines about the other side are left out", dom0.output())
+        self.assertIn("ending on signal 15", dom0.output())
 
     def test_a_vm_costs_little(self):
         """However much it writes: memory of the daemon (not a sanitizer's), and its state file."""
