@@ -9,6 +9,9 @@
 #include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <xenstore.h>
+#include <xenstore_lib.h>
 
 #include "daemon/sandbox.h"
 #include "daemon/vchan/xen.h"
@@ -49,12 +52,21 @@ static void load_what_ends_threads(void)
 		pthread_join(thread, NULL);
 }
 
+/* The library takes the socket where there is one, as in dom0, and else a device. */
+static bool connects_to_xenstore(const struct vchan_address *address)
+{
+	struct stat there;
+
+	return address->end == VCHAN_SERVER ||
+	       (stat(xs_daemon_socket(), &there) == 0 && S_ISSOCK(there.st_mode));
+}
+
 void xen_confine(struct sandbox *s, const struct vchan_address *address)
 {
-	(void)address;
 	load_what_ends_threads();
 	sandbox_allow_device(s, "/dev/xen");
 	sandbox_allow_device(s, "/proc/xen");
-	sandbox_allow_calls(s, sandbox_connecting);
+	if (connects_to_xenstore(address))
+		sandbox_allow_calls(s, sandbox_connecting);
 	sandbox_allow_calls(s, calls);
 }

@@ -4,7 +4,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,9 +20,11 @@ static const struct vchan_transport *xen_or_other(void)
 					   : &vchan_socket_transport;
 }
 
+static enum vchan_end end = VCHAN_SERVER;
+
 static void confine(const struct vchan_transport *transport)
 {
-	const struct vchan_address address = {.end = VCHAN_SERVER, .port = 111};
+	const struct vchan_address address = {.end = end, .port = 111};
 	struct sandbox s;
 
 	sandbox_init(&s, true);
@@ -131,6 +135,43 @@ START_TEST(xen_has_no_more_than_that)
 }
 END_TEST
 
+static bool connect_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0) >= 0;
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path, path);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
+}
+
+/* A VM has a device for xenstore; to what sockets lead the sandbox could not tell. */
+START_TEST(xen_connects_where_xenstore_is_a_socket)
+{
+	char directory[] = "/tmp/qubesdb-sandbox.XXXXXX", path[64];
+	int fd;
+
+	ck_assert(mkdtemp(directory) == directory);
+	snprintf(path, sizeof(path), "%s/socket", directory);
+	setenv("XENSTORED_PATH", path, 1);
+	end = VCHAN_CLIENT;
+	check_forbidden(connect_socket);
+	fd = listen_at(path);
+	check_allowed(connect_socket);
+	close(fd);
+	unlink(path);
+	end = VCHAN_SERVER;
+	check_allowed(connect_socket);
+	rmdir(directory);
+	unsetenv("XENSTORED_PATH");
+}
+END_TEST
+
 static int commands[2];
 
 static void *execute(void *nothing)
@@ -166,6 +207,8 @@ static void fill(TCase *tcase)
 {
 	tcase_add_test(tcase, xen_has_what_its_libraries_need);
 	tcase_add_test(tcase, xen_has_no_more_than_that);
+	if (vchan_xen_transport.confine)
+		tcase_add_test(tcase, xen_connects_where_xenstore_is_a_socket);
 	tcase_add_test(tcase, threads_are_no_way_out);
 }
 
