@@ -194,6 +194,16 @@ int changes_owe_refusal(struct changes *c, const char *path, size_t len)
 	return r;
 }
 
+bool changes_owes(struct changes *c, const char *path, size_t len)
+{
+	const struct changed_path *p;
+
+	if (c->n_owed == 0)
+		return false;
+	p = find(c, path, len);
+	return p && p->owed;
+}
+
 const struct changed_path *changes_next(const struct changes *c)
 {
 	return TAILQ_FIRST(&c->owed);

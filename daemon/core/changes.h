@@ -68,6 +68,9 @@ int changes_owe(struct changes *c, const char *path, size_t len);
 /* The same because a change of the peer's is refused: it may cause only so many. */
 int changes_owe_refusal(struct changes *c, const char *path, size_t len);
 
+/* Whether it is owed. */
+bool changes_owes(struct changes *c, const char *path, size_t len);
+
 /* The entry to send next, or NULL. It stays owed until changes_send(). */
 const struct changed_path *changes_next(const struct changes *c);
 

@@ -6,8 +6,12 @@
  * So dom0 marks the entries that were written since the VM last heard of them, and the
  * dump says so for each; until the VM has had all of it, in case that link is lost too.
  *
- * If dom0's daemon was restarted meanwhile it does not know which they are. So a VM also
- * tells of an empty entry above others when the dump has changed something below it.
+ * If dom0's daemon was restarted meanwhile, or there were too many of them, it does not
+ * know which they are, and marks all the empty ones: to look at a list once more does no
+ * harm.
+ *
+ * What the dump does not name goes at its end, when the list above has been told of. So
+ * then the VM tells again of the empty entries above whatever the dump has changed.
  */
 #include "daemon/core/news.h"
 
@@ -23,12 +27,12 @@ void news_add(struct replica *r, const char *path, size_t len)
 	r->has_news = true;
 }
 
-static void add_all_of_ours(struct replica *r)
+static void add_all_of_ours(struct replica *r, bool only_empty)
 {
 	struct entry *e = namespace_first(&r->domain->entries, "", 0);
 
 	for (; e; e = namespace_next(e))
-		e->is_news |= !e->by_peer;
+		e->is_news |= !e->by_peer && (e->value_len == 0 || !only_empty);
 	r->has_news = true;
 }
 
@@ -39,8 +43,8 @@ void news_gather(struct replica *r)
 	changes_owe_again(&r->changes);
 	TAILQ_FOREACH (p, &r->changes.owed, by_change)
 		news_add(r, p->node.path, p->node.path_len);
-	if (r->peer_is_stranger)
-		add_all_of_ours(r);
+	if (r->peer_is_stranger || r->lost_track)
+		add_all_of_ours(r, !r->peer_is_stranger);
 }
 
 void news_forget(struct replica *r)

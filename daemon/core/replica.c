@@ -54,6 +54,9 @@
  */
 #define WORK_IN_TURN 2048
 
+/* The dump is prepared in pieces of this size; a smaller one is one moment's view. */
+#define DUMP_PIECE (128u * 1024u)
+
 /* So many answers are worth a message of their own. */
 #define MANY_ANSWERS 8
 
@@ -64,6 +67,8 @@ void replica_init(struct replica *r, enum replica_role role, uint64_t id,
 	r->role = role;
 	r->id = id;
 	r->domain = d;
+	r->dump_piece = DUMP_PIECE;
+	r->lost_track = true;
 	outq_init(&r->out, QUOTA_BACKLOG);
 	message_stream_init(&r->in, MESSAGE_FROM_DOM0);
 	changes_init(&r->changes);

@@ -81,6 +81,7 @@ static void begin_dump(struct replica *r)
 	changes_clear(&r->changes);
 	r->peer_is_known = !r->peer_is_legacy;
 	r->peer_is_stranger = false;
+	r->lost_track = false;
 	r->sent_on_link = 0;
 	r->cursor_len = 0;
 	r->state = REPLICA_DUMPING;

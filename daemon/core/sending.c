@@ -9,7 +9,8 @@
  *
  * A dump is taken from the namespace as it goes, downwards. What changes above its cursor
  * meanwhile is owed, and sent after the end mark; what changes below, the dump itself
- * will tell.
+ * will tell. Except for an empty entry when something is owed already: it may say that a
+ * list is complete of which a part comes after the dump, so it comes there, too.
  *
  * A legacy peer exits when it is told to remove what it does not have, and it may just
  * have removed it itself. So an RM to one is preceded by a WRITE of the same entry, or of
@@ -24,9 +25,6 @@
 #include "daemon/core/domain.h"
 #include "daemon/core/news.h"
 #include "protocol/announcement.h"
-
-/* The dump is prepared in pieces of this size; a smaller one is one moment's view. */
-#define DUMP_PIECE (128u * 1024u)
 
 /* With more unanswered, an RM may find a legacy peer's ring full, and that peer exits. */
 #define LEGACY_IN_FLIGHT 16
@@ -62,6 +60,7 @@ void sending_announce(struct replica *r, enum announcement_kind kind)
 void sending_overrun(struct replica *r)
 {
 	changes_clear(&r->changes);
+	r->lost_track = true;
 	r->overran = r->state != REPLICA_DOWN;
 	if (r->overran && !r->peer_is_legacy)
 		sending_fail(r, TOO_MANY);
@@ -182,17 +181,20 @@ static bool is_prompt(const struct replica *r, enum qdb_msg type)
 	       may_send(r, type);
 }
 
-static bool dump_will_tell(const struct replica *r, const char *path, size_t len)
+static bool dump_will_tell(struct replica *r, const char *path, size_t len)
 {
 	const struct path_node at = {.path = r->cursor, .path_len = r->cursor_len};
 
 	return r->role == REPLICA_DOM0 && r->state == REPLICA_DUMPING &&
-	       (r->cursor_len == 0 || path_order(path, len, &at) < 0);
+	       (r->cursor_len == 0 || path_order(path, len, &at) < 0) &&
+	       !changes_owes(&r->changes, path, len);
 }
 
-static void owe(struct replica *r, const char *path, size_t len)
+static void owe(struct replica *r, const char *path, size_t len, bool may_be_commit)
 {
-	if (dump_will_tell(r, path, len))
+	const bool in_order = may_be_commit && changes_next(&r->changes);
+
+	if (!in_order && dump_will_tell(r, path, len))
 		news_add(r, path, len);
 	else if (changes_owe(&r->changes, path, len) < 0)
 		sending_overrun(r);
@@ -214,7 +216,7 @@ void replica_forward_write(struct replica *r, const char *path, size_t len,
 	if (is_prompt(r, QDB_CMD_WRITE) &&
 	    send_operation(r, QDB_CMD_WRITE, path, len, value, value_len) == 0)
 		return;
-	owe(r, path, len);
+	owe(r, path, len, value_len == 0);
 }
 
 /*
@@ -292,20 +294,28 @@ static void end_dump(struct replica *r)
 		r->state = REPLICA_LIVE;
 }
 
+/* Returns whether it is done. */
+static bool send_dump_entry(struct replica *r, const struct entry *e)
+{
+	if (changes_owes(&r->changes, e->path, e->node.path_len))
+		return true;
+	if (e->is_news && r->peer_resumes)
+		sending_announce(r, ANNOUNCEMENT_NEWS);
+	return !is_put_off(r, outq_add(&r->out, QDB_RESP_MULTIREAD, e->path,
+				       e->node.path_len, e->value, e->value_len));
+}
+
 static void send_dump(struct replica *r)
 {
 	struct entry *e;
 
-	while (outq_used(&r->out) < DUMP_PIECE) {
+	while (outq_used(&r->out) < r->dump_piece) {
 		e = namespace_before(&r->domain->entries, r->cursor, r->cursor_len);
 		if (!e) {
 			end_dump(r);
 			return;
 		}
-		if (e->is_news && r->peer_resumes)
-			sending_announce(r, ANNOUNCEMENT_NEWS);
-		if (is_put_off(r, outq_add(&r->out, QDB_RESP_MULTIREAD, e->path,
-					   e->node.path_len, e->value, e->value_len)))
+		if (!send_dump_entry(r, e))
 			return;
 		memcpy(r->cursor, e->path, e->node.path_len);
 		r->cursor_len = e->node.path_len;

@@ -10,7 +10,7 @@
 
 #include "tests/sim/sim.h"
 
-#define WRITES_PER_TURN 8
+#define WRITES_PER_TURN 8 /* 1 if it is slow */
 
 static struct end *observer_end(struct watcher *watcher)
 {
@@ -245,6 +245,8 @@ static void start(struct end *e)
 		load(e);
 	if (e->side == DOM0 && e->world->config->faults & FAULT_SHARE)
 		n->domain.entries.peer_entries.limit = 2;
+	if (e->world->config->faults & FAULT_SLOW)
+		n->domain.replica.dump_piece = 1;
 	n->directory = -1;
 	n->was_serving = n->domain.serving;
 	watcher_init(&n->observer, &n->domain.watches.account, on_change);
@@ -374,12 +376,13 @@ static bool write_once(struct end *e)
 static void turn(struct end *e)
 {
 	struct replica *r = &e->new.domain.replica;
+	const int most = e->world->config->faults & FAULT_SLOW ? 1 : WRITES_PER_TURN;
 	int writes = 0;
 
 	enter(e);
 	if (e->attached) {
 		replica_run(r);
-		while (writes < WRITES_PER_TURN && write_once(e))
+		while (writes < most && write_once(e))
 			writes++;
 	}
 	if (e->attached && r->failure) {

@@ -9,6 +9,9 @@
  * A crash without state makes more states legal for the entries that the crashed end has
  * changed since: its changes may be lost, or not. So does the end of a link for those
  * that a legacy VM has changed.
+ *
+ * And when dom0 has at last written a base entry, to say that the list below it is
+ * complete, the VM's watchers must hear of the list no later than of the base.
  */
 #include <string.h>
 
@@ -29,7 +32,55 @@ void oracle_begin(struct world *w)
 {
 	for (int i = 0; i < PATHS; i++)
 		forget(&w->histories[i], VALUE_ABSENT);
+	memset(w->commits, 0, sizeof(w->commits));
 }
+
+/* ---- commits ---- */
+
+static bool is_in_list(int base, int path)
+{
+	const size_t len = path_length(base);
+
+	return path_length(path) > len && path_name(path)[len] == '/' &&
+	       memcmp(path_name(path), path_name(base), len) == 0;
+}
+
+static void note_commit(struct world *w, enum side side, int path, int value)
+{
+	for (int i = 0; i < names_count(); i++) {
+		struct commit *c = &w->commits[i];
+
+		if (i != path && !is_in_list(i, path) && !path_covers(path, i))
+			continue;
+		c->vm_changed |= side == VM;
+		if (side == DOM0)
+			c->is_last = i == path && value == 0;
+	}
+}
+
+static void hear_commit(struct world *w, int path)
+{
+	for (int i = 0; i < names_count(); i++)
+		if (i == path)
+			w->commits[i].unheard = false;
+		else if (is_in_list(i, path) || path_covers(path, i))
+			w->commits[i].unheard = true;
+}
+
+static void check_commits(struct world *w)
+{
+	for (int i = 0; i < names_count(); i++) {
+		const struct commit *c = &w->commits[i];
+
+		if (w->ends[VM].kind == KIND_NEW && c->is_last && c->unheard &&
+		    !c->vm_changed)
+			world_judge(w, EVENT, "the VM hears of %s before its list",
+				    path_name(i));
+	}
+	memset(w->commits, 0, sizeof(w->commits));
+}
+
+/* ---- changes ---- */
 
 static void operated(struct world *w, enum side side, int path, int result)
 {
@@ -68,11 +119,13 @@ static void must_be_heard(struct world *w, enum side side, int path, bool wrote)
 void oracle_wrote(struct world *w, enum side side, int path, int value)
 {
 	operated(w, side, path, value);
+	note_commit(w, side, path, value);
 	must_be_heard(w, side, path, true);
 }
 
 void oracle_removed(struct world *w, enum side side, int path)
 {
+	note_commit(w, side, path, VALUE_ABSENT);
 	for (int i = 0; i < names_count(); i++)
 		if (i == path || path_covers(path, i))
 			must_be_heard(w, side, i, false);
@@ -129,6 +182,7 @@ void oracle_crashed(struct world *w, enum side side)
 		struct history *h = &w->histories[i];
 		struct side_history *lost = &h->of[side];
 
+		w->commits[i].vm_changed = true;
 		h->unheard = false;
 		if (path_is_directory(i) ||
 		    (has_whole(w, !side) && is_held(h, !side, held)))
@@ -155,7 +209,7 @@ void oracle_restarted(struct world *w)
 	for (int i = 0; i < names_count(); i++) {
 		struct history *h = &w->histories[i];
 
-		h->unheard = false;
+		h->unheard &= dom0->values[i] == 0;
 		if (dom0->new.domain.replica.peer_is_known || !h->of[DOM0].operated ||
 		    h->of[DOM0].last != VALUE_ABSENT)
 			continue;
@@ -185,6 +239,7 @@ void oracle_cut_off(struct world *w, enum side side)
 
 void oracle_heard(struct world *w, int path)
 {
+	hear_commit(w, path);
 	for (int i = 0; i < names_count(); i++)
 		if (i == path || path_covers(path, i))
 			w->histories[i].unheard = false;
@@ -203,7 +258,7 @@ static bool equal(const struct world *w, int *where)
 static void check_entry(struct world *w, int path, int value)
 {
 	struct history *h = &w->histories[path];
-	const bool reorders = w->config->faults != 0;
+	const bool reorders = w->config->faults & ~FAULT_SLOW;
 	bool stale = false, any = false;
 
 	for (int s = 0; s < 2; s++) {
@@ -244,6 +299,7 @@ void oracle_after_step(struct world *w)
 			return;
 	if (!equal(w, &where))
 		return;
+	check_commits(w);
 	for (int i = 0; i < names_count(); i++) {
 		if (!path_is_directory(i))
 			check_entry(w, i, w->ends[0].values[i]);

@@ -244,7 +244,8 @@ static void choose_character(struct plan *p)
 	p->eager = below(p, 101);
 	p->dom0 = chance(p, 70) ? 50 : below(p, 101);
 	p->removals = 10 + below(p, 50);
-	p->faults = p->config->faults & ~FAULT_SHARE ? 10 + below(p, 50) : 0;
+	p->faults =
+		p->config->faults & ~(FAULT_SHARE | FAULT_SLOW) ? 10 + below(p, 50) : 0;
 	p->value = 1;
 }
 

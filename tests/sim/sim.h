@@ -84,6 +84,7 @@ enum fault {
 	FAULT_QUOTA = 8,
 	FAULT_RESTART = 16,
 	FAULT_SHARE = 32, /* dom0 takes only few entries from the VM */
+	FAULT_SLOW = 64,  /* the core prepares and writes one message at a time */
 };
 
 enum verdict {
@@ -133,6 +134,13 @@ struct history {
 	struct side_history of[2];
 	int excuses[EXCUSES]; /* states that a crash has made legal */
 	int n_excuses;
+};
+
+/* Of a base entry, which is written empty to say that the list below it is complete. */
+struct commit {
+	bool is_last;    /* dom0 has done nothing to it or the list since */
+	bool vm_changed; /* nor must the VM have */
+	bool unheard;    /* but its watchers heard of the list last */
 };
 
 struct world;
@@ -268,6 +276,7 @@ struct world {
 	bool trace;
 	unsigned moved; /* counts whatever happens, to notice when nothing does */
 	struct history histories[PATHS];
+	struct commit commits[PATHS]; /* of entries */
 	unsigned verdicts;
 	char text[400]; /* of the first verdict */
 	const char *exits[2];

@@ -244,6 +244,24 @@ START_TEST(an_empty_entry_above_what_differs_is_told_of)
 }
 END_TEST
 
+START_TEST(after_too_many_changes_all_empty_entries_are_told_of)
+{
+	set(&dom0, "/list/1", "a");
+	set(&dom0, "/list", "");
+	begin();
+	disconnect_ends();
+	listen_in_vm();
+	dom0.replica.changes.paths.limit = 0;
+	set(&dom0, "/list", "");
+	begin();
+	assert_heard("/list ");
+	disconnect_ends();
+	listen_in_vm();
+	begin();
+	assert_heard("");
+}
+END_TEST
+
 START_TEST(a_state_that_the_vm_has_not_met_keeps_what_dom0_wrote)
 {
 	begin();
@@ -275,6 +293,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, watchers_hear_of_a_write_that_changes_nothing);
 	tcase_add_test(t, news_survive_a_second_loss);
 	tcase_add_test(t, an_empty_entry_above_what_differs_is_told_of);
+	tcase_add_test(t, after_too_many_changes_all_empty_entries_are_told_of);
 	tcase_add_test(t, a_state_that_the_vm_has_not_met_keeps_what_dom0_wrote);
 }
 
