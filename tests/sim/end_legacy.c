@@ -106,6 +106,8 @@ static void send_dump(struct end *e)
 		return;
 	}
 	e->legacy.asked = true;
+	if (world_peer(e)->kind == KIND_NEW)
+		oracle_cut_off(e->world, DOM0);
 	for (;;) {
 		int best = -1;
 
@@ -272,8 +274,8 @@ static void disconnected(struct end *e)
 	struct legacy_end *l = &e->legacy;
 
 	world_trace(e->world, "    %s: the link has ended\n", e->side ? "VM" : "dom0");
-	if (e->side == VM && world_peer(e)->kind == KIND_NEW)
-		oracle_cut_off(e->world, VM);
+	if (world_peer(e)->kind == KIND_NEW)
+		oracle_cut_off(e->world, e->side);
 	e->attached = false;
 	l->out_len = 0;
 	link_close(e);

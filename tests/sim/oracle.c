@@ -4,7 +4,8 @@
  * equal and quiet, and what either side's clients have made of it since. If nobody has
  * touched it, it must be as it was; otherwise as the last acknowledged change of one of
  * the sides has left it. That of a side is no longer legal once the other has changed the
- * entry while it knew that change, unless links were lost: then dom0's may win.
+ * entry while it knew that change, unless links were lost: then that of the judge (see
+ * replica.c) may win.
  *
  * A crash without state makes more states legal for the entries that the crashed end has
  * changed since: its changes may be lost, or not. So does the end of a link for those
@@ -69,11 +70,13 @@ static void hear_commit(struct world *w, int path)
 
 static void check_commits(struct world *w)
 {
-	for (int i = 0; i < names_count(); i++) {
+	const bool checks =
+		w->ends[DOM0].kind == KIND_NEW && w->ends[VM].kind == KIND_NEW;
+
+	for (int i = 0; checks && i < names_count(); i++) {
 		const struct commit *c = &w->commits[i];
 
-		if (w->ends[VM].kind == KIND_NEW && c->is_last && c->unheard &&
-		    !c->vm_changed)
+		if (c->is_last && c->unheard && !c->vm_changed)
 			world_judge(w, EVENT, "the VM hears of %s before its list",
 				    path_name(i));
 	}
@@ -219,8 +222,8 @@ void oracle_restarted(struct world *w)
 }
 
 /*
- * A legacy VM never says again what it said to a link that is gone, and nobody else
- * knows.
+ * A legacy end never says again what it said to a link that is gone, and nobody else
+ * knows. That of dom0 does not say either what it removes before the dump.
  */
 void oracle_cut_off(struct world *w, enum side side)
 {
@@ -259,6 +262,7 @@ static void check_entry(struct world *w, int path, int value)
 {
 	struct history *h = &w->histories[path];
 	const bool reorders = w->config->faults & ~FAULT_SLOW;
+	const enum side judge = w->ends[DOM0].kind == KIND_NEW ? DOM0 : VM;
 	bool stale = false, any = false;
 
 	for (int s = 0; s < 2; s++) {
@@ -269,7 +273,7 @@ static void check_entry(struct world *w, int path, int value)
 			return;
 		if (!side->operated || side->last != value)
 			continue;
-		if (!side->superseded || reorders)
+		if (!side->superseded || (reorders && s == (int)judge))
 			return;
 		stale = true;
 	}
