@@ -103,9 +103,7 @@ static int connect_once(const struct sockaddr_un *address, int64_t deadline)
 	if (fd < 0)
 		return -errno;
 	limit_connect(fd, deadline);
-	do {
-		result = connect(fd, (const struct sockaddr *)address, sizeof(*address));
-	} while (result < 0 && errno == EINTR);
+	result = connect(fd, (const struct sockaddr *)address, sizeof(*address));
 	if (result == 0)
 		return fd;
 	result = errno == EAGAIN ? -ETIMEDOUT : -errno;
@@ -138,15 +136,18 @@ int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only
 {
 	int fd = connect_to(&e->read_write, deadline);
 
-	*is_read_only = fd < 0 && fd != -ETIMEDOUT;
+	*is_read_only = fd < 0 && fd != -ETIMEDOUT && fd != -EINTR;
 	return *is_read_only ? connect_to(&e->read_only, deadline) : fd;
 }
 
 int connection_open(struct qdb_handle *h)
 {
 	bool is_read_only;
-	int fd = connection_to(&h->endpoint, h->deadline, &is_read_only);
+	int fd;
 
+	do {
+		fd = connection_to(&h->endpoint, h->deadline, &is_read_only);
+	} while (fd == -EINTR && !h->is_for_events);
 	if (fd >= 0 && h->lost)
 		fd = take_number(h->fd, fd);
 	if (fd < 0)
@@ -164,6 +165,17 @@ void connection_close(struct qdb_handle *h)
 		close(h->fd);
 	h->fd = -1;
 	h->lost = false;
+}
+
+/* What stays looks closed to everybody: the daemon, and whoever polls it. */
+void connection_fail(struct qdb_handle *h, int result)
+{
+	if (!h->is_for_events || h->fd < 0 || result == -EINTR) {
+		connection_close(h);
+		return;
+	}
+	shutdown(h->fd, SHUT_RDWR);
+	h->lost = true;
 }
 
 static int socket_error(void)
@@ -276,10 +288,16 @@ static int receive_exactly(struct arrival *a, void *buf, size_t len)
 	return 0;
 }
 
+static bool is_interruptible(const struct qdb_handle *h, enum awaited awaited)
+{
+	return awaited == AWAITED_EVENT ||
+	       (awaited == AWAITED_ANSWER && h->is_for_events);
+}
+
 int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited awaited)
 {
 	struct arrival arrival = {.fd = h->fd,
-				  .interruptible = awaited == AWAITED_EVENT,
+				  .interruptible = is_interruptible(h, awaited),
 				  .is_begun = awaited == AWAITED_REST,
 				  .deadline = awaited == AWAITED_EVENT ? 0 : h->deadline};
 	struct message *m = &reply->message;

@@ -64,10 +64,11 @@ struct qdb_handle {
 	bool is_read_only; /* fd is one of the read-only socket */
 	bool is_shared;    /* the program got the number of the latest fd to poll */
 	bool lost; /* fd is of no more use, but keeps its number until there is another */
-	int timeout_ms;   /* for each command; 0: none */
-	int64_t deadline; /* of the command under way, see clock_ms(); 0: none */
-	int connections;  /* that broke since the command under way began */
-	size_t answered;  /* bytes that it got */
+	bool is_for_events; /* the call under way is: a signal ends it, and fd stays */
+	int timeout_ms;     /* for each command; 0: none */
+	int64_t deadline;   /* of the command under way, see clock_ms(); 0: none */
+	int connections;    /* that broke since the command under way began */
+	size_t answered;    /* bytes that it got */
 	TAILQ_HEAD(, watch) watches;
 	struct events events;
 };
@@ -90,7 +91,10 @@ int connection_set_addresses(struct endpoint *e, const char *vmname);
 /* The deadline of who does not wait at all. */
 #define DEADLINE_NOW INT64_MIN
 
-/* A connection, or a negative errno: that of the second socket if both fail. */
+/*
+ * A connection, or a negative errno: that of the second socket if both fail. -EINTR if a
+ * signal handler ran meanwhile.
+ */
 int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only);
 
 /*
@@ -99,6 +103,9 @@ int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only
  */
 int connection_open(struct qdb_handle *h);
 void connection_close(struct qdb_handle *h);
+
+/* After a failure: closed, or lost where the call under way has to leave it. */
+void connection_fail(struct qdb_handle *h, int result);
 
 /* Sends as much as there is room for, and waits for some room or something to receive. */
 int connection_send_some(struct qdb_handle *h, const uint8_t *bytes, size_t len,
@@ -109,15 +116,15 @@ int connection_send(struct qdb_handle *h, const uint8_t *bytes, size_t len);
 
 /* What connection_receive() waits for. */
 enum awaited {
-	AWAITED_ANSWER,
-	AWAITED_REST,  /* of an answer: it has to come before long */
-	AWAITED_EVENT, /* a signal may end the wait */
+	AWAITED_ANSWER, /* a signal may end the wait if it is for events */
+	AWAITED_REST,   /* of an answer: it has to come before long */
+	AWAITED_EVENT,  /* a signal may end the wait */
 };
 
 /*
  * Takes exactly one message out of the socket. -EPIPE if the daemon is gone, -EPROTO if
- * it is no message that a daemon may send, -ETIMEDOUT if it did not come in time. -EINTR
- * only for AWAITED_EVENT, and then nothing has been taken.
+ * it is no message that a daemon may send, -ETIMEDOUT if it did not come in time, -EINTR
+ * if a signal ended the wait, and then nothing has been taken.
  */
 int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited awaited);
 

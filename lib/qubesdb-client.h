@@ -9,8 +9,8 @@
  * After fork() only one of the two processes may go on using a handle; the other must not
  * even close it. Descriptors are close-on-exec.
  *
- * Signals: every call but qdb_read_watch() finishes even if signals arrive. The library
- * never prints, exits, aborts or raises SIGPIPE.
+ * Signals: every call but qdb_read_watch() and qdb_reconnect() finishes even if signals
+ * arrive. The library never prints, exits, aborts or raises SIGPIPE.
  *
  * Errors: where a call fails, errno says why, and output arguments are left alone.
  *   ENOENT  qdb_read() only: there is no such entry
@@ -21,7 +21,8 @@
  *           or more than 64 MiB
  *   EPIPE   the daemon is gone, and no other can be reached
  *   ETIMEDOUT  the daemon did not answer in time, see below
- *   EINTR   qdb_read_watch() only: a signal handler without SA_RESTART ran
+ *   EINTR   qdb_read_watch() and qdb_reconnect() only: a signal handler without
+ *           SA_RESTART ran, or any if there is a time-out to the wait
  *   EINVAL  the handle, the path, or the value with a length above 0, is NULL
  *   ENOMEM
  * and of qdb_open() also what it says there.
@@ -36,8 +37,9 @@
  * A program that asked for the descriptor, with qdb_watch_fd(), gets EPIPE instead, since
  * it has to put the new one into its event loop: epoll forgets a descriptor that is
  * closed, whatever gets its number. Nothing has been done twice then. A command closes
- * the descriptor, and the next command, qdb_watch_fd() or qdb_read_watch() connects
- * again, with all watches as above. What qdb_read_watch() does is said there.
+ * the descriptor, and the next command, qdb_reconnect(), qdb_watch_fd() or
+ * qdb_read_watch() connects again, with all watches as above. What qdb_read_watch() does
+ * is said there.
  *
  * EPIPE also means that there is no other daemon, or that it does not take back every
  * watch. A command that gets an answer which is not the protocol, or that runs out of
@@ -191,10 +193,18 @@ int qdb_unwatch(qdb_handle_t h, QDB_CONST char *path);
  * Waits for the next event, in the order in which they happened. Returns its path, to be
  * freed by the caller: what was written or removed, not the watch. NULL on failure; the
  * descriptor then stays as it is, even if the daemon is gone, so that it can be taken out
- * of an event loop, and this call goes on failing with EPIPE until a command gives the
- * same number to a new connection, or fails and closes it.
+ * of an event loop, and this call goes on failing with EPIPE until qdb_reconnect() or a
+ * command gives the same number to a new connection, or a command fails and closes it.
+ * After EINTR the next call goes on where this one was, connecting again included.
  */
 char *qdb_read_watch(qdb_handle_t h);
+
+/*
+ * Connects again, if the connection is closed or dead, and registers all watches, as a
+ * command would do; for who has none to send before it waits for events. Returns 1, or 0
+ * on failure, which leaves the descriptor as qdb_read_watch() does, with EINTR closed.
+ */
+int qdb_reconnect(qdb_handle_t h);
 
 /*
  * Returns the descriptor to poll for readability, or -1 on failure: with EPIPE if the

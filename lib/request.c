@@ -83,6 +83,7 @@ void request_set_deadline(struct qdb_handle *h)
 void request_begin(struct qdb_handle *h)
 {
 	request_set_deadline(h);
+	h->is_for_events = false;
 	h->connections = 0;
 	h->answered = 0;
 }
@@ -102,10 +103,10 @@ int request_connect(struct qdb_handle *h)
 		return 0;
 	result = connection_open(h);
 	if (result < 0)
-		return result == -ETIMEDOUT ? result : UNREACHABLE;
+		return result == -ETIMEDOUT || result == -EINTR ? result : UNREACHABLE;
 	result = watches_restore(h);
 	if (result != 0)
-		connection_close(h);
+		connection_fail(h, result);
 	return result;
 }
 
@@ -193,7 +194,7 @@ int request_once(struct qdb_handle *h, const struct request *r, struct reply *re
 	if (result == 0)
 		result = receive_answer(h, AWAITED_ANSWER, r->type, reply);
 	if (result < 0)
-		connection_close(h);
+		connection_fail(h, result);
 	return result;
 }
 

@@ -5,7 +5,11 @@
  *
  * When qdb_read_watch() finds the daemon gone, the descriptor has to keep its number,
  * because the program still has to take it out of its event loop. The handle is `lost`
- * then, until the next command replaces the descriptor or closes it.
+ * then, until the next command replaces the descriptor or closes it. So does a descriptor
+ * that was got meanwhile, if the daemon behind it is gone, too.
+ *
+ * A daemon in a VM may take long before it takes the watches back, so a signal ends that
+ * wait as well. What has been begun is closed then, and the next call begins anew.
  */
 #include <errno.h>
 #include <limits.h>
@@ -115,7 +119,7 @@ static int replace_connection(struct qdb_handle *h)
 
 	do {
 		result = request_connect(h);
-	} while (request_again(h, result));
+	} while (result == -EPIPE && ++h->connections < CONNECTIONS_PER_CALL);
 	return result;
 }
 
@@ -146,11 +150,17 @@ static int next_event(struct qdb_handle *h, char *path)
 	return 0;
 }
 
+static void begin_for_events(struct qdb_handle *h)
+{
+	request_begin(h);
+	h->is_for_events = true;
+}
+
 static int wait_for_event(struct qdb_handle *h, char *path)
 {
 	int result = 0;
 
-	request_begin(h);
+	begin_for_events(h);
 	if (h->events.len == 0 && h->lost)
 		return -EPIPE;
 	if (h->events.len == 0 && h->fd < 0)
@@ -207,6 +217,19 @@ char *qdb_read_watch(qdb_handle_t h)
 	free(path);
 	set_errno(result);
 	return NULL;
+}
+
+int qdb_reconnect(qdb_handle_t h)
+{
+	int result = h != NULL ? 0 : -EINVAL;
+
+	if (result == 0) {
+		begin_for_events(h);
+		result = replace_connection(h);
+	}
+	if (result != 0)
+		set_errno(result);
+	return result == 0;
 }
 
 int qdb_watch_fd(qdb_handle_t h)

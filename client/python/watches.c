@@ -6,6 +6,9 @@
 
 #include "client/python/core.h"
 
+/* How many connections may break under one call, as in the library. */
+#define LOSSES_PER_CALL 3
+
 static bool is_readable(int fd)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
@@ -29,22 +32,29 @@ static char *take_event(qdb_handle_t handle, int fd)
 	return path;
 }
 
-/* A command is what makes the library connect again; this one does nothing else. */
-static bool connect_again(struct database *db)
+/*
+ * Whether there is a connection. Where the program polls the descriptor it makes another
+ * one when it sees fit, by a command.
+ */
+static bool is_connected(struct database *db)
 {
-	if (errno != EPIPE || db->is_polled)
-		return false;
-	free(qdb_read(db->handle, "/", NULL));
-	return errno == ENOENT;
+	return db->is_polled || qdb_reconnect(db->handle);
+}
+
+static bool may_go_on(const struct database *db, int *losses)
+{
+	return errno == EPIPE && !db->is_polled && ++*losses < LOSSES_PER_CALL;
 }
 
 static char *next_event(struct database *db)
 {
+	int losses = 0;
+
 	while (db->handle != NULL) {
 		char *path;
 		int fd = -1;
 
-		if (qdb_watches_pending(db->handle) == 0)
+		if (qdb_watches_pending(db->handle) == 0 && is_connected(db))
 			fd = qdb_watch_fd(db->handle);
 		if (qdb_watches_pending(db->handle) > 0)
 			return qdb_read_watch(db->handle);
@@ -52,7 +62,7 @@ static char *next_event(struct database *db)
 			return NULL;
 		if (is_readable(fd)) {
 			path = take_event(db->handle, fd);
-			if (path != NULL || !connect_again(db))
+			if (path != NULL || !may_go_on(db, &losses))
 				return path;
 		} else if (database_wait(db, fd) < 0) {
 			return NULL;

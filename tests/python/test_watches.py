@@ -11,7 +11,7 @@ import termios
 import threading
 
 from support import TIMEOUT, Case, calls, qubesdb, run, when
-from qdb import NOENT, OK, R_READ, R_WATCH, READ, WATCH
+from qdb import OK, R_READ, R_WATCH, READ, WATCH
 
 
 class Interrupted(Exception):
@@ -96,14 +96,14 @@ class Reading(Case):
 class Signals(Case):
     """An alarm comes again and again, so that one of them finds the program waiting."""
 
-    def alarm(self, handler):
+    def alarm(self, handler, seconds=0.02):
         def end():
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, old)
 
         old = signal.signal(signal.SIGALRM, handler)
         self.addCleanup(end)
-        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 
     def test_interrupted(self):
         db, _ = self.served()
@@ -144,6 +144,21 @@ class Signals(Case):
         self.alarm(handler)
         self.assertRaises(InterruptedError, db.read_watch)
         self.assertEqual(got, ["/a"])
+
+
+    def test_interrupted_while_the_next_daemon_is_silent(self):
+        def silent(client):
+            self.assertEqual(client.recv().type, WATCH)
+            signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+            client.wait_closed()
+
+        db = self.scripted(lambda client: client.answer(OK, WATCH), silent,
+                           lambda client: client.answer(OK, WATCH))
+        self.alarm(lambda *_: signal.setitimer(signal.ITIMER_REAL, 0), seconds=0)
+        db.watch("/a")
+        self.assertRaises(InterruptedError, db.read_watch)
+        self.assertEqual(db.read_watch(), "/a")
+        db.close()
 
 
 class Replaced(Case):
@@ -189,7 +204,6 @@ class Replaced(Case):
 
         def new(client):
             self.assertEqual(client.answer(OK, WATCH).path, b"/a")
-            client.answer(NOENT, READ)
             client.send(R_WATCH, "/a")
             client.wait_closed()
 
@@ -259,6 +273,21 @@ class Loss(Case):
         for _ in range(2):
             self.assert_gone(db.read_watch)
         self.dom0()
+        self.assertEqual(db.read_watch(), "/a")
+
+    def test_the_descriptor_stays(self):
+        """Also where nobody had asked for it before, and whoever asks does not reconnect."""
+        db, daemon = self.served()
+        db.watch("/a")
+        daemon.kill()
+        for _ in range(2):
+            self.assert_gone(db.read_watch)
+        fd = db.watch_fd()
+        self.assertTrue(is_readable(fd))
+        self.dom0()
+        self.assertEqual(db.watch_fd(), fd)
+        self.assert_gone(db.read_watch)
+        self.assertIsNone(db.read("/a"))
         self.assertEqual(db.read_watch(), "/a")
 
     def test_waiting_reader_is_told(self):

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,8 @@ char fake_dir[] = "/tmp/qdb-lib-XXXXXX";
 int fake_listener = -1;
 int fake_peer = -1;
 qdb_handle_t fake_handle;
-static pthread_t thread;
+volatile sig_atomic_t fake_signals;
+static pthread_t thread, main_thread;
 
 static void fill_address(struct sockaddr_un *address, const char *name)
 {
@@ -262,6 +262,12 @@ void fake_await_poll(void)
 		sched_yield();
 }
 
+void fake_await_connect(void)
+{
+	while (current_syscall() != SYS_connect)
+		sched_yield();
+}
+
 void fake_await_all_read(void)
 {
 	int n = 1;
@@ -270,4 +276,34 @@ void fake_await_all_read(void)
 		ck_assert_int_eq(ioctl(fake_peer, SIOCOUTQ, &n), 0);
 		sched_yield();
 	}
+}
+
+static void count_signal(int signal)
+{
+	(void)signal;
+	fake_signals++;
+}
+
+void fake_on_signal(int flags)
+{
+	struct sigaction action = {.sa_handler = count_signal, .sa_flags = flags};
+
+	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
+	main_thread = pthread_self();
+}
+
+void fake_interrupt(void)
+{
+	ck_assert_int_eq(pthread_kill(main_thread, SIGUSR1), 0);
+}
+
+void fake_interrupt_and(void (*await)(void))
+{
+	int before = fake_signals;
+
+	await();
+	fake_interrupt();
+	while (fake_signals == before)
+		sched_yield();
+	await();
 }

@@ -12,6 +12,7 @@
 #define TEST_LIB_FAKE_H
 
 #include <check.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -62,7 +63,17 @@ void fake_join(void);
 void fake_await_recv(void);
 void fake_await_send(void);
 void fake_await_poll(void);
+void fake_await_connect(void);
 /* Until the library has read everything that was sent. */
 void fake_await_all_read(void);
+
+/*
+ * Signals whose handler counts them, with these flags of sigaction(); such a thread sends
+ * one to the main thread where that waits, and may await that it waits once more.
+ */
+extern volatile sig_atomic_t fake_signals;
+void fake_on_signal(int flags);
+void fake_interrupt(void);
+void fake_interrupt_and(void (*await)(void));
 
 #endif

@@ -2,8 +2,6 @@
 /* Events and descriptors, split messages, signals. */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,59 +189,29 @@ START_TEST(split_messages_are_put_together)
 }
 END_TEST
 
-/* Signals: the thread interrupts the main thread where it waits in the kernel. */
-static pthread_t main_thread;
-static volatile sig_atomic_t signals;
-
-static void count_signal(int signal)
-{
-	(void)signal;
-	signals++;
-}
-
-static void on_signal(int flags)
-{
-	struct sigaction action = {.sa_handler = count_signal, .sa_flags = flags};
-
-	ck_assert_int_eq(sigaction(SIGUSR1, &action, NULL), 0);
-	main_thread = pthread_self();
-}
-
-/* The handler has run and the main thread waits once more. */
-static void interrupt_and(void (*await)(void))
-{
-	int before = signals;
-
-	await();
-	ck_assert_int_eq(pthread_kill(main_thread, SIGUSR1), 0);
-	while (signals == before)
-		sched_yield();
-	await();
-}
-
 static void interrupt_then_answer(void)
 {
-	interrupt_and(fake_await_recv);
+	fake_interrupt_and(fake_await_recv);
 	fake_send_bytes("\012/a", 3);
 	fake_await_all_read();
-	interrupt_and(fake_await_poll);
+	fake_interrupt_and(fake_await_poll);
 	fake_send_bytes((const char[61]){0}, 61);
 	fake_send_bytes("\0\0\0\0\2\0\0\0", 8);
 	fake_await_all_read();
-	interrupt_and(fake_await_poll);
+	fake_interrupt_and(fake_await_poll);
 	fake_send_bytes("o", 1);
 	fake_await_all_read();
-	interrupt_and(fake_await_poll);
+	fake_interrupt_and(fake_await_poll);
 	fake_send_bytes("k", 1);
 }
 
 START_TEST(an_interrupted_command_is_finished)
 {
-	on_signal(0);
+	fake_on_signal(0);
 	fake_start(interrupt_then_answer);
 	read_a("ok");
 	fake_join();
-	ck_assert_int_eq(signals, 4);
+	ck_assert_int_eq(fake_signals, 4);
 	ck_assert_uint_eq(fake_unread(qdb_watch_fd(fake_handle)), 0);
 }
 END_TEST
@@ -253,7 +221,7 @@ static char long_value[LONG_VALUE + 1];
 
 static void interrupt_then_take_writes(void)
 {
-	interrupt_and(fake_await_send);
+	fake_interrupt_and(fake_await_send);
 	fake_expect(QDB_CMD_WRITE, "/a", long_value);
 	fake_expect(QDB_CMD_WRITE, "/a", long_value);
 }
@@ -264,7 +232,7 @@ static void fill_send_buffer(void)
 	int smallest = 1;
 
 	memset(long_value, 'v', LONG_VALUE);
-	on_signal(0);
+	fake_on_signal(0);
 	ck_assert_int_eq(setsockopt(qdb_watch_fd(fake_handle), SOL_SOCKET, SO_SNDBUF,
 				    &smallest, sizeof(smallest)),
 			 0);
@@ -279,7 +247,7 @@ START_TEST(an_interrupted_send_is_finished)
 	fake_start(interrupt_then_take_writes);
 	ck_assert_int_eq(qdb_write(fake_handle, path_a, long_value, LONG_VALUE), 1);
 	fake_join();
-	ck_assert_int_eq(signals, 1);
+	ck_assert_int_eq(fake_signals, 1);
 	fake_expect_nothing();
 }
 END_TEST
@@ -287,19 +255,19 @@ END_TEST
 static void interrupt_once(void)
 {
 	fake_await_recv();
-	ck_assert_int_eq(pthread_kill(main_thread, SIGUSR1), 0);
+	fake_interrupt();
 }
 
 START_TEST(read_watch_gives_up_on_a_signal)
 {
 	int fd = qdb_watch_fd(fake_handle);
 
-	on_signal(0);
+	fake_on_signal(0);
 	fake_start(interrupt_once);
 	ck_assert_ptr_null(qdb_read_watch(fake_handle));
 	ck_assert_int_eq(errno, EINTR);
 	fake_join();
-	ck_assert_int_eq(signals, 1);
+	ck_assert_int_eq(fake_signals, 1);
 
 	fake_send(QDB_RESP_WATCH, "/later", NULL);
 	fake_expect_event("/later");
@@ -309,17 +277,17 @@ END_TEST
 
 static void interrupt_then_send_event(void)
 {
-	interrupt_and(fake_await_recv);
+	fake_interrupt_and(fake_await_recv);
 	fake_send(QDB_RESP_WATCH, "/a", NULL);
 }
 
 START_TEST(read_watch_goes_on_after_a_restarting_signal)
 {
-	on_signal(SA_RESTART);
+	fake_on_signal(SA_RESTART);
 	fake_start(interrupt_then_send_event);
 	fake_expect_event("/a");
 	fake_join();
-	ck_assert_int_eq(signals, 1);
+	ck_assert_int_eq(fake_signals, 1);
 }
 END_TEST
 
@@ -330,17 +298,17 @@ static void interrupt_in_mid_event(void)
 	fake_header(&hdr, QDB_RESP_WATCH, "/a", 0);
 	fake_send_bytes(&hdr, 10);
 	fake_await_all_read();
-	interrupt_and(fake_await_poll);
+	fake_interrupt_and(fake_await_poll);
 	fake_send_bytes((const char *)&hdr + 10, sizeof(hdr) - 10);
 }
 
 START_TEST(read_watch_never_gives_up_in_mid_event)
 {
-	on_signal(0);
+	fake_on_signal(0);
 	fake_start(interrupt_in_mid_event);
 	fake_expect_event("/a");
 	fake_join();
-	ck_assert_int_eq(signals, 1);
+	ck_assert_int_eq(fake_signals, 1);
 }
 END_TEST
 
@@ -358,10 +326,10 @@ static void answer_in_pieces_to_who_polls(void)
 	struct qdb_hdr hdr;
 
 	fake_header(&hdr, QDB_RESP_READ, "/a", 2);
-	interrupt_and(fake_await_poll);
+	fake_interrupt_and(fake_await_poll);
 	fake_send_bytes(&hdr, 10);
 	fake_await_all_read();
-	interrupt_and(fake_await_poll);
+	fake_interrupt_and(fake_await_poll);
 	fake_send_bytes((const char *)&hdr + 10, sizeof(hdr) - 10);
 	fake_await_all_read();
 	fake_await_poll();
@@ -371,17 +339,17 @@ static void answer_in_pieces_to_who_polls(void)
 START_TEST(a_command_waits_on_a_non_blocking_descriptor)
 {
 	make_non_blocking();
-	on_signal(0);
+	fake_on_signal(0);
 	fake_start(answer_in_pieces_to_who_polls);
 	read_a("ok");
 	fake_join();
-	ck_assert_int_eq(signals, 2);
+	ck_assert_int_eq(fake_signals, 2);
 }
 END_TEST
 
 static void take_writes_of_who_polls(void)
 {
-	interrupt_and(fake_await_poll);
+	fake_interrupt_and(fake_await_poll);
 	fake_expect(QDB_CMD_WRITE, "/a", long_value);
 	fake_expect(QDB_CMD_WRITE, "/a", long_value);
 }
@@ -393,7 +361,7 @@ START_TEST(a_send_waits_on_a_non_blocking_descriptor)
 	fake_start(take_writes_of_who_polls);
 	ck_assert_int_eq(qdb_write(fake_handle, path_a, long_value, LONG_VALUE), 1);
 	fake_join();
-	ck_assert_int_eq(signals, 1);
+	ck_assert_int_eq(fake_signals, 1);
 	fake_expect_nothing();
 }
 END_TEST
@@ -407,7 +375,7 @@ static void send_event_to_who_polls(void)
 static void interrupt_who_polls(void)
 {
 	fake_await_poll();
-	ck_assert_int_eq(pthread_kill(main_thread, SIGUSR1), 0);
+	fake_interrupt();
 }
 
 START_TEST(read_watch_waits_on_a_non_blocking_descriptor)
@@ -417,7 +385,7 @@ START_TEST(read_watch_waits_on_a_non_blocking_descriptor)
 	fake_expect_event("/a");
 	fake_join();
 
-	on_signal(0);
+	fake_on_signal(0);
 	fake_start(interrupt_who_polls);
 	ck_assert_ptr_null(qdb_read_watch(fake_handle));
 	ck_assert_int_eq(errno, EINTR);
