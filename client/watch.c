@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * qubesdb-watch. Unlike a waiting read it ends when the daemon is gone: scripts run it in
- * a loop that is meant to end then.
+ * a loop that is meant to end then. So it must not go on with the next daemon unnoticed,
+ * which the library does for who has not got the descriptor.
  *
  * An event says "look again", so a value is the one found by looking then, which may be
  * newer than the event.
@@ -26,7 +27,7 @@ struct event {
 static bool set_watches(qdb_handle_t h, const struct options *o)
 {
 	for (int i = 0; i < o->arg_count; i++) {
-		if (qdb_watch(h, o->args[i]))
+		if (qdb_watch(h, o->args[i]) && qdb_watch_fd(h) >= 0)
 			continue;
 		failure_report(o, ATTEMPT_WATCH, o->args[i], NULL);
 		return false;

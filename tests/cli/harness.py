@@ -148,11 +148,21 @@ class Tap:
     def stop(self):
         """From now on the daemon is gone, for all who come and all who are there."""
         os.unlink(os.path.join(self.dir, "qubesdb.sock"))
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        self._hang_up(self.listener)
+
+    def replace(self):
+        """Another daemon is there for all who come, before this one goes."""
+        old = self.listener
+        os.unlink(os.path.join(self.dir, "qubesdb.sock"))
+        self.start()
+        self._hang_up(old)
+
+    def _hang_up(self, listener):
         with self.changed:
             for sock in self.open_sockets:
                 sock.shutdown(socket.SHUT_RDWR)
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
 
     def remove(self):
         self.stop()

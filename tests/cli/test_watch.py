@@ -109,6 +109,10 @@ class Watch(CommandTest):
         self.finish(process, 1, err=b"Failed to watch /a: the connection to the daemon is lost; try "
                     b"again when it is back\n")
         self.tapped.start()
+        process = self.start_watching("-n", "-1", "--values", "/a", "/b/", last="/b/")
+        self.tapped.replace()
+        self.finish(process, 1, err=b"Failed to watch /a: the connection to the daemon is lost; try "
+                    b"again when it is back\n")
         process = self.start_watching("-qn", "2", "/a")
         self.tapped.stop()
         self.finish(process, 1)
