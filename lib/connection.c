@@ -74,9 +74,11 @@ int64_t clock_ms(void)
 
 static int ms_until(int64_t limit)
 {
-	int64_t rest = limit - clock_ms();
+	int64_t now = clock_ms();
 
-	return rest < 0 ? 0 : rest > INT_MAX ? INT_MAX : (int)rest;
+	if (limit <= now)
+		return 0;
+	return limit - now < INT_MAX ? (int)(limit - now) : INT_MAX;
 }
 
 /* A daemon with a full backlog keeps connect() waiting. */
@@ -294,12 +296,19 @@ static bool is_interruptible(const struct qdb_handle *h, enum awaited awaited)
 	       (awaited == AWAITED_ANSWER && h->is_for_events);
 }
 
+static int64_t deadline_for(const struct qdb_handle *h, enum awaited awaited)
+{
+	if (awaited == AWAITED_EVENT)
+		return 0;
+	return awaited == AWAITED_NOTHING ? DEADLINE_NOW : h->deadline;
+}
+
 int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited awaited)
 {
 	struct arrival arrival = {.fd = h->fd,
 				  .interruptible = is_interruptible(h, awaited),
 				  .is_begun = awaited == AWAITED_REST,
-				  .deadline = awaited == AWAITED_EVENT ? 0 : h->deadline};
+				  .deadline = deadline_for(h, awaited)};
 	struct message *m = &reply->message;
 	int result;
 

@@ -116,9 +116,10 @@ int connection_send(struct qdb_handle *h, const uint8_t *bytes, size_t len);
 
 /* What connection_receive() waits for. */
 enum awaited {
-	AWAITED_ANSWER, /* a signal may end the wait if it is for events */
-	AWAITED_REST,   /* of an answer: it has to come before long */
-	AWAITED_EVENT,  /* a signal may end the wait */
+	AWAITED_ANSWER,  /* a signal may end the wait if it is for events */
+	AWAITED_REST,    /* of an answer: it has to come before long */
+	AWAITED_EVENT,   /* a signal may end the wait */
+	AWAITED_NOTHING, /* beyond what has arrived: -ETIMEDOUT for the rest */
 };
 
 /*

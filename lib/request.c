@@ -151,7 +151,7 @@ static int send_long(struct qdb_handle *h, const uint8_t *bytes, size_t len)
 	return result;
 }
 
-static int send_request(struct qdb_handle *h, const struct request *r)
+static int send_message(struct qdb_handle *h, const struct request *r)
 {
 	uint8_t message[MESSAGE_MAX_SIZE];
 	size_t size;
@@ -161,6 +161,18 @@ static int send_request(struct qdb_handle *h, const struct request *r)
 	size = message_encode(message, r->type, r->path, strlen(r->path), r->value,
 			      r->value_len);
 	return connection_send(h, message, size);
+}
+
+/* A daemon that is gone may have sent events before. */
+static int send_request(struct qdb_handle *h, const struct request *r)
+{
+	struct reply reply;
+	int result = send_message(h, r);
+
+	if (result == -EPIPE)
+		while (receive_message(h, AWAITED_NOTHING, &reply) == 0)
+			continue;
+	return result;
 }
 
 static int receive_answer(struct qdb_handle *h, enum awaited awaited, enum qdb_msg type,

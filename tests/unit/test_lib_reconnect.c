@@ -241,6 +241,66 @@ START_TEST(a_signal_ends_reconnect)
 }
 END_TEST
 
+/* ---- events that are still in the socket ---- */
+
+static void end_with_events_unread(bool is_polled)
+{
+	fake_set_watch("/w");
+	fake_send(QDB_RESP_WATCH, "/one", NULL);
+	fake_send(QDB_RESP_WATCH, "/two", NULL);
+	fake_send_bytes("\015/half", 6);
+	if (is_polled)
+		ck_assert(watch_fd());
+	fake_hang_up();
+}
+
+START_TEST(a_command_that_finds_the_loss_takes_what_has_arrived)
+{
+	end_with_events_unread(_i == 1);
+	fake_unlisten();
+	errno = 0;
+	ck_assert(!write_a());
+	ck_assert_int_eq(errno, EPIPE);
+	ck_assert_int_eq(qdb_watches_pending(fake_handle), 2);
+	fake_expect_event("/one");
+	fake_expect_event("/two");
+}
+END_TEST
+
+static void serve_watch_and_write(void)
+{
+	serve_watch();
+	fake_expect(QDB_CMD_WRITE, "/a", "v");
+	fake_send(QDB_RESP_OK, "/a", NULL);
+}
+
+START_TEST(what_has_arrived_comes_before_what_the_next_daemon_tells)
+{
+	end_with_events_unread(false);
+	fake_start(serve_watch_and_write);
+	ck_assert(write_a());
+	fake_join();
+	ck_assert_int_eq(qdb_watches_pending(fake_handle), 3);
+	fake_expect_event("/one");
+	fake_expect_event("/two");
+	fake_expect_event("/w");
+}
+END_TEST
+
+/* It reads no more, but lives, and leaves a message half-sent. */
+START_TEST(nobody_waits_for_the_rest)
+{
+	fake_set_watch("/w");
+	fake_send(QDB_RESP_WATCH, "/one", NULL);
+	fake_send_bytes("\015/half", 6);
+	ck_assert_int_eq(shutdown(fake_peer, SHUT_RD), 0);
+	fake_unlisten();
+	ck_assert(!write_a());
+	ck_assert_int_eq(errno, EPIPE);
+	fake_expect_event("/one");
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("reconnect");
@@ -256,5 +316,9 @@ int main(void)
 	tcase_add_test(tcase, reconnect_gives_a_dead_descriptor_a_new_connection);
 	tcase_add_test(tcase, reconnect_fails_where_no_daemon_is);
 	tcase_add_test(tcase, a_signal_ends_reconnect);
+	tcase_add_loop_test(tcase, a_command_that_finds_the_loss_takes_what_has_arrived,
+			    0, 2);
+	tcase_add_test(tcase, what_has_arrived_comes_before_what_the_next_daemon_tells);
+	tcase_add_test(tcase, nobody_waits_for_the_rest);
 	return fake_run("lib reconnect", (TCase *[]){tcase, NULL});
 }
