@@ -68,9 +68,8 @@ void async_disconnect(struct qdb_async *a)
 	a->sent = 0;
 }
 
-int async_connect(struct qdb_async *a)
+static int take_connection(struct qdb_async *a, int fd)
 {
-	int fd = connection_to(&a->endpoint, DEADLINE_NOW, &a->is_read_only);
 	int result = fd < 0 ? fd : poll_for(a, EPOLL_CTL_ADD, fd, EPOLLIN);
 
 	if (result < 0) {
@@ -79,9 +78,16 @@ int async_connect(struct qdb_async *a)
 		return result;
 	}
 	a->fd = fd;
+	a->could_write |= !a->is_read_only;
 	a->has_event = false;
 	message_stream_init(&a->stream, MESSAGE_FROM_DAEMON);
 	return 0;
+}
+
+int async_connect(struct qdb_async *a)
+{
+	return take_connection(
+		a, connection_to(&a->endpoint, DEADLINE_NOW, &a->is_read_only));
 }
 
 /* ---- tasks ---- */
@@ -190,11 +196,10 @@ static void give_up(struct qdb_async *a, int error)
 	fail_all_tasks(a, error);
 }
 
-static void reconnect(struct qdb_async *a)
+/* On a connection that could be made, as `result` says, everything is started anew. */
+static void start_anew(struct qdb_async *a, int result)
 {
-	async_disconnect(a);
-	drop_outdated_tasks(a);
-	if (async_connect(a) < 0) {
+	if (result < 0) {
 		give_up(a, EPIPE);
 		return;
 	}
@@ -203,6 +208,13 @@ static void reconnect(struct qdb_async *a)
 		return;
 	}
 	a->sending = TAILQ_FIRST(&a->tasks);
+}
+
+static void reconnect(struct qdb_async *a)
+{
+	async_disconnect(a);
+	drop_outdated_tasks(a);
+	start_anew(a, async_connect(a));
 }
 
 static void lose_connection(struct qdb_async *a)
@@ -217,6 +229,29 @@ static void lose_connection(struct qdb_async *a)
 		reconnect(a);
 	else
 		give_up(a, EPIPE);
+}
+
+/*
+ * After a refusal. A daemon that ends closes its read-write socket first, so a handle
+ * that connected again may be on the other one. If the first is there again, all goes
+ * there.
+ */
+static bool regain_writing(struct qdb_async *a, struct task *t)
+{
+	int fd;
+
+	if (!a->is_read_only || !a->could_write || !request_is_change(t->type))
+		return false;
+	if (++t->connections >= CONNECTIONS_PER_CALL)
+		return false;
+	fd = connection_to_read_write(&a->endpoint, DEADLINE_NOW);
+	if (fd < 0)
+		return false;
+	async_disconnect(a);
+	drop_outdated_tasks(a);
+	a->is_read_only = false;
+	start_anew(a, take_connection(a, fd));
+	return true;
 }
 
 /* ---- sending and receiving ---- */
@@ -283,9 +318,12 @@ static bool is_fatal(int error, const struct message *m)
 
 static void take_answer(struct qdb_async *a, const struct message *m)
 {
+	struct task *t = TAILQ_FIRST(&a->tasks);
 	int error = EPROTO;
 
-	if (has_sent(a) && !task_take(TAILQ_FIRST(&a->tasks), m, a->is_read_only, &error))
+	if (has_sent(a) && !task_take(t, m, a->is_read_only, &error))
+		return;
+	if ((error == EPERM || error == EPIPE) && regain_writing(a, t))
 		return;
 	if (is_fatal(error, m))
 		give_up(a, error);

@@ -113,6 +113,8 @@ static int refusal(const struct task *t, const struct message *m, bool is_read_o
 	if (t->type == QDB_CMD_WRITE_MANY &&
 	    write_many_refusal(m, is_read_only) == -ENOTSUP)
 		return ENOTSUP;
+	if (is_read_only && request_is_change(t->type) && t->connections > 0)
+		return EPIPE;
 	return EPERM;
 }
 

@@ -56,6 +56,7 @@ struct qdb_async {
 	int timer;
 	int fd;            /* -1: no connection */
 	bool is_read_only; /* the latest */
+	bool could_write;  /* one of them */
 	bool wants_room;
 	bool is_processing;
 	bool is_closing;

@@ -142,6 +142,25 @@ int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only
 	return *is_read_only ? connect_to(&e->read_only, deadline) : fd;
 }
 
+int connection_to_read_write(const struct endpoint *e, int64_t deadline)
+{
+	int fd;
+
+	do {
+		fd = connect_to(&e->read_write, deadline);
+	} while (fd == -EINTR);
+	return fd;
+}
+
+void connection_take(struct qdb_handle *h, int fd, bool is_read_only)
+{
+	h->fd = fd;
+	h->is_read_only = is_read_only;
+	h->could_write |= !is_read_only;
+	h->is_shared = h->is_shared && h->lost;
+	h->lost = false;
+}
+
 int connection_open(struct qdb_handle *h)
 {
 	bool is_read_only;
@@ -154,10 +173,7 @@ int connection_open(struct qdb_handle *h)
 		fd = take_number(h->fd, fd);
 	if (fd < 0)
 		return fd;
-	h->fd = fd;
-	h->is_read_only = is_read_only;
-	h->is_shared = h->is_shared && h->lost;
-	h->lost = false;
+	connection_take(h, fd, is_read_only);
 	return 0;
 }
 

@@ -62,6 +62,7 @@ struct qdb_handle {
 	struct endpoint endpoint;
 	int fd;            /* -1: none; whatever needs a connection makes one */
 	bool is_read_only; /* fd is one of the read-only socket */
+	bool could_write;  /* an earlier one, or this, was of the read-write socket */
 	bool is_shared;    /* the program got the number of the latest fd to poll */
 	bool lost; /* fd is of no more use, but keeps its number until there is another */
 	bool is_for_events; /* the call under way is: a signal ends it, and fd stays */
@@ -102,6 +103,11 @@ int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only
  * replaced under its number, and kept as it is if there is no other.
  */
 int connection_open(struct qdb_handle *h);
+
+/* A connection to the read-write socket alone, and one in place of that which was closed.
+ */
+int connection_to_read_write(const struct endpoint *e, int64_t deadline);
+void connection_take(struct qdb_handle *h, int fd, bool is_read_only);
 void connection_close(struct qdb_handle *h);
 
 /* After a failure: closed, or lost where the call under way has to leave it. */
@@ -133,6 +139,9 @@ int connection_receive(struct qdb_handle *h, struct reply *reply, enum awaited a
 
 /* Whether a message of type `answer` may be one to a request of that type. */
 bool request_takes(enum qdb_msg request, enum qdb_msg answer);
+
+/* Whether a read-only connection refuses a request of that type. */
+bool request_is_change(enum qdb_msg type);
 
 bool path_is_sendable(const char *path);
 

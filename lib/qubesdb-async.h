@@ -28,8 +28,12 @@
  * connections; so a write may be done twice. If no daemon can be reached, these requests
  * fail with EPIPE. While there are watches, the handle goes on trying, less and less
  * often, every 3 seconds in the end, and at once for a request that is started outside of
- * callbacks. Every watch that was set
- * again fires once, with its own path. The descriptor stays the same.
+ * callbacks. Every watch that was set again fires once, with its own path. The descriptor
+ * stays the same.
+ *
+ * A daemon that ends closes its read-only socket last, so the handle may come to be on
+ * that one. Before a write or removal is refused there, the read-write socket is tried
+ * once more. If its connection broke under it, it fails with EPIPE, not EPERM.
  *
  * Threads, fork() and signals: as in qubesdb-client.h.
  */

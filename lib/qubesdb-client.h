@@ -41,6 +41,11 @@
  * qdb_read_watch() connects again, with all watches as above. What qdb_read_watch() does
  * is said there.
  *
+ * A daemon that ends closes its read-only socket last, so a handle may come to be on that
+ * one. The next write or removal then tries the read-write socket once more, as above,
+ * before it is refused. If its connection broke under it, it gets EPIPE, since the daemon
+ * may have carried it out, and never "refused".
+ *
  * EPIPE also means that there is no other daemon, or that it does not take back every
  * watch. A command that gets an answer which is not the protocol, or that runs out of
  * time or memory in the middle of an answer, closes the descriptor too.

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/handle.h"
 
@@ -95,6 +96,15 @@ bool request_again(struct qdb_handle *h, int result)
 	return ++h->connections < CONNECTIONS_PER_CALL;
 }
 
+static int complete_connection(struct qdb_handle *h)
+{
+	int result = watches_restore(h);
+
+	if (result != 0)
+		connection_fail(h, result);
+	return result;
+}
+
 int request_connect(struct qdb_handle *h)
 {
 	int result;
@@ -104,10 +114,7 @@ int request_connect(struct qdb_handle *h)
 	result = connection_open(h);
 	if (result < 0)
 		return result == -ETIMEDOUT || result == -EINTR ? result : UNREACHABLE;
-	result = watches_restore(h);
-	if (result != 0)
-		connection_fail(h, result);
-	return result;
+	return complete_connection(h);
 }
 
 /* Takes one message and queues it if it is an event. */
@@ -163,16 +170,51 @@ static int send_message(struct qdb_handle *h, const struct request *r)
 	return connection_send(h, message, size);
 }
 
-/* A daemon that is gone may have sent events before. */
-static int send_request(struct qdb_handle *h, const struct request *r)
+/* The events that a connection still holds. */
+static void drain(struct qdb_handle *h)
 {
 	struct reply reply;
+
+	while (receive_message(h, AWAITED_NOTHING, &reply) == 0)
+		continue;
+}
+
+static int send_request(struct qdb_handle *h, const struct request *r)
+{
 	int result = send_message(h, r);
 
 	if (result == -EPIPE)
-		while (receive_message(h, AWAITED_NOTHING, &reply) == 0)
-			continue;
+		drain(h);
 	return result;
+}
+
+bool request_is_change(enum qdb_msg type)
+{
+	return type == QDB_CMD_WRITE || type == QDB_CMD_RM || type == QDB_CMD_WRITE_MANY;
+}
+
+/*
+ * A daemon that ends closes its read-write socket first, so a handle that connected again
+ * may be on the other one. Before that refuses a change, the first is tried once more.
+ * What an earlier connection may have carried out is not refused in any case.
+ */
+static int regain_writing(struct qdb_handle *h)
+{
+	int fd;
+
+	if (!h->is_read_only || !h->could_write)
+		return 0;
+	fd = connection_to_read_write(&h->endpoint, h->deadline);
+	if (fd < 0)
+		return h->connections > 0 ? UNREACHABLE : 0;
+	drain(h);
+	connection_close(h);
+	if (h->is_shared) {
+		close(fd);
+		return -EPIPE;
+	}
+	connection_take(h, fd, false);
+	return complete_connection(h);
 }
 
 static int receive_answer(struct qdb_handle *h, enum awaited awaited, enum qdb_msg type,
@@ -201,6 +243,8 @@ int request_once(struct qdb_handle *h, const struct request *r, struct reply *re
 {
 	int result = request_connect(h);
 
+	if (result == 0 && request_is_change(r->type))
+		result = regain_writing(h);
 	if (result == 0)
 		result = send_request(h, r);
 	if (result == 0)

@@ -207,6 +207,16 @@ static void do_watch_fd(void)
 	}
 }
 
+static void do_reconnect(void)
+{
+	int result;
+
+	FAKE_CALL(result = qdb_reconnect(handle));
+	fuzz_require(result == 0 || fake.fd >= 0);
+	if (result == 0)
+		check_failure(false, true);
+}
+
 static void step(void)
 {
 	const unsigned op = script_byte(&fake.script);
@@ -219,6 +229,10 @@ static void step(void)
 	}
 	if (op >= 0xf4) {
 		do_status(path);
+		return;
+	}
+	if (op >= 0xf2) {
+		do_reconnect();
 		return;
 	}
 	switch (op % 11) {

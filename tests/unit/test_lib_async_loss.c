@@ -152,6 +152,61 @@ START_TEST(a_daemon_that_takes_no_watch_back_is_none)
 }
 END_TEST
 
+/* ---- the read-only socket, which is the last that a daemon closes ---- */
+
+static void listen_only(const char *name)
+{
+	fake_unlisten();
+	fake_listener = fake_listen(name);
+}
+
+static void become_read_only(void)
+{
+	listen_only("qubesdb.ro.sock");
+	fake_hang_up();
+	happens("");
+	fake_accept();
+	qdb_async_rm(async, "/a", note_done, A);
+	fake_expect(QDB_CMD_RM, "/a", NULL);
+	fake_send(QDB_RESP_ERROR, "/a", NULL);
+}
+
+START_TEST(what_may_have_been_done_is_not_refused)
+{
+	qdb_async_write(async, "/a", "1", 1, note_done, A);
+	fake_expect(QDB_CMD_WRITE, "/a", "1");
+	qdb_async_read(async, "/a", note_done, B);
+	listen_only("qubesdb.ro.sock");
+	fake_hang_up();
+	happens("");
+	fake_accept();
+	fake_send(QDB_RESP_ERROR, "/a", NULL);
+	fake_send(QDB_RESP_READ, "/a", "1");
+	happens_when_ready("A=EPIPE;B=ok /a:1;");
+}
+END_TEST
+
+START_TEST(a_change_finds_the_read_write_socket_again)
+{
+	become_read_only();
+	listen_only("qubesdb.sock");
+	happens_when_ready("");
+	fake_accept();
+	fake_expect(QDB_CMD_RM, "/a", NULL);
+	fake_send(QDB_RESP_OK, "/a", NULL);
+	happens_when_ready("A=ok;");
+}
+END_TEST
+
+START_TEST(where_there_is_none_a_change_is_refused)
+{
+	become_read_only();
+	happens_when_ready("A=EPERM;");
+	qdb_async_read(async, "/a", note_done, B);
+	fake_expect(QDB_CMD_READ, "/a", NULL);
+}
+END_TEST
+
 static const struct {
 	unsigned type;
 	const char *path;
@@ -228,6 +283,9 @@ int main(void)
 	tcase_add_test(tcase, without_watches_only_requests_reconnect);
 	tcase_add_test(tcase, a_request_of_a_callback_waits_for_the_next_attempt);
 	tcase_add_test(tcase, a_daemon_that_takes_no_watch_back_is_none);
+	tcase_add_test(tcase, what_may_have_been_done_is_not_refused);
+	tcase_add_test(tcase, a_change_finds_the_read_write_socket_again);
+	tcase_add_test(tcase, where_there_is_none_a_change_is_refused);
 	tcase_add_loop_test(tcase, a_lie_ends_the_connection, 0,
 			    sizeof(lies) / sizeof(lies[0]));
 	tcase_add_test(tcase, an_answer_that_nobody_asked_for_is_a_lie);
