@@ -82,6 +82,12 @@ static int take_entry(struct entries *e, const char *prefix, const struct messag
 	return entries_add(e, m);
 }
 
+/* In a request for the status it follows an '@'. */
+static const char *prefix_of(const struct request *r)
+{
+	return r->path + (r->type == QDB_CMD_STATUS);
+}
+
 static int collect_once(struct qdb_handle *h, struct entries *e, const struct request *r)
 {
 	struct reply reply;
@@ -92,7 +98,7 @@ static int collect_once(struct qdb_handle *h, struct entries *e, const struct re
 			return r->type == QDB_CMD_STATUS ? -ENOTSUP : REFUSED;
 		if (reply.message.path_len == 0)
 			return 0;
-		result = take_entry(e, r->path, &reply.message);
+		result = take_entry(e, prefix_of(r), &reply.message);
 		if (result == 0)
 			result = request_next(h, r->type, &reply);
 	}
@@ -112,58 +118,31 @@ static int collect(struct qdb_handle *h, struct entries *e, const struct request
 	return result;
 }
 
-static int check_prefix(const struct qdb_handle *h, const char *prefix)
-{
-	return h != NULL && prefix != NULL && prefix[0] == '\0'
-		       ? 0
-		       : request_check(h, prefix);
-}
-
 /* Fills in `e`, which is to be freed on success only. */
 static int list(struct qdb_handle *h, struct entries *e, const struct request *r)
 {
-	int result = check_prefix(h, r->path);
+	int result = entries_grow(e, FIRST_CAPACITY);
 
 	if (result == 0)
-		result = entries_grow(e, FIRST_CAPACITY);
-	if (result == 0)
 		result = collect(h, e, r);
-	if (result == 0) {
+	if (result == 0)
 		memset(e->strings + e->len * e->width, 0, e->width * sizeof(*e->strings));
-		return 0;
-	}
-	entries_free(e);
-	set_errno(result);
+	else
+		entries_free(e);
 	return result;
 }
 
-char **qdb_list(qdb_handle_t h, const char *path, unsigned int *list_len)
+/* The whole of a call, of which `checked` says whether it is to be refused at once. */
+static char **give_list(struct qdb_handle *h, int checked, const struct request *r,
+			unsigned int **values_len, unsigned int *list_len)
 {
-	const struct request r = {
-		.type = QDB_CMD_LIST,
-		.path = path,
-	};
-	struct entries e = {.width = 1};
+	struct entries e = {.width = r->type == QDB_CMD_LIST ? 1 : 2};
+	int result = checked == 0 ? list(h, &e, r) : checked;
 
-	if (list(h, &e, &r) != 0)
+	if (result != 0) {
+		set_errno(result);
 		return NULL;
-	free(e.lengths);
-	if (list_len != NULL)
-		*list_len = (unsigned int)e.len;
-	return e.strings;
-}
-
-char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len,
-		     unsigned int *list_len)
-{
-	const struct request r = {
-		.type = QDB_CMD_MULTIREAD,
-		.path = path,
-	};
-	struct entries e = {.width = 2};
-
-	if (list(h, &e, &r) != 0)
-		return NULL;
+	}
 	if (values_len != NULL)
 		*values_len = e.lengths;
 	else
@@ -173,18 +152,46 @@ char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len
 	return e.strings;
 }
 
-char **qdb_status(qdb_handle_t h, const char *prefix, unsigned int *list_len)
+static int check_prefix(const struct qdb_handle *h, const char *prefix)
+{
+	return h != NULL && prefix != NULL && prefix[0] == '\0'
+		       ? 0
+		       : request_check(h, prefix);
+}
+
+char **qdb_list(qdb_handle_t h, const char *path, unsigned int *list_len)
 {
 	const struct request r = {
-		.type = QDB_CMD_STATUS,
-		.path = prefix,
+		.type = QDB_CMD_LIST,
+		.path = path,
 	};
-	struct entries e = {.width = 2};
 
-	if (list(h, &e, &r) != 0)
-		return NULL;
-	free(e.lengths);
-	if (list_len != NULL)
-		*list_len = (unsigned int)e.len;
-	return e.strings;
+	return give_list(h, check_prefix(h, path), &r, NULL, list_len);
+}
+
+char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len,
+		     unsigned int *list_len)
+{
+	const struct request r = {
+		.type = QDB_CMD_MULTIREAD,
+		.path = path,
+	};
+
+	return give_list(h, check_prefix(h, path), &r, values_len, list_len);
+}
+
+char **qdb_status(qdb_handle_t h, const char *prefix, unsigned int *list_len)
+{
+	char path[QDB_MAX_PATH] = "@";
+	const struct request r = {
+		.type = QDB_CMD_STATUS,
+		.path = path,
+	};
+	int checked = check_prefix(h, prefix);
+
+	if (checked == 0 && strlen(prefix) + 1 >= sizeof(path))
+		checked = REFUSED;
+	if (checked == 0)
+		strcpy(path + 1, prefix);
+	return give_list(h, checked, &r, NULL, list_len);
 }

@@ -26,6 +26,7 @@ enum path_rule {
 	ENTRY,
 	ENTRY_OR_EMPTY,
 	EMPTY,
+	AT_SECTION, /* '@', which begins no entry's path, and a prefix or nothing */
 };
 enum data_rule { NO_DATA, VALUE, MANY };
 
@@ -53,7 +54,7 @@ static const struct message_rule rules[] = {
 	[QDB_RESP_LIST]        = {"RESP_LIST",      BY_DAEMON, ENTRY_OR_EMPTY, NO_DATA},
 	[QDB_RESP_WATCH]       = {"RESP_WATCH",     BY_DAEMON, WELL_FORMED, NO_DATA},
 	[QDB_CMD_WRITE_MANY]   = {"WRITE_MANY",     BY_CLIENT, EMPTY, MANY},
-	[QDB_CMD_STATUS]       = {"STATUS",         BY_CLIENT, WELL_FORMED, NO_DATA},
+	[QDB_CMD_STATUS]       = {"STATUS",         BY_CLIENT, AT_SECTION, NO_DATA},
 	[QDB_RESP_STATUS]      = {"RESP_STATUS",    BY_DAEMON, ENTRY_OR_EMPTY, VALUE},
 	[QDB_CMD_TRACE]        = {"TRACE",          BY_CLIENT, WELL_FORMED, NO_DATA},
 	/* clang-format on */
@@ -81,6 +82,9 @@ static bool path_obeys(enum path_rule rule, const struct message *m)
 		return m->kind == PATH_ENTRY || m->path_len == 0;
 	case EMPTY:
 		return m->path_len == 0;
+	case AT_SECTION:
+		return m->kind == PATH_NOTHING && m->path[0] == '@' &&
+		       (m->path_len == 1 || m->path[1] == '/');
 	}
 	return false;
 }

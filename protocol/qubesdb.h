@@ -47,10 +47,10 @@ enum qdb_msg {
 	 */
 	QDB_CMD_WRITE_MANY = 64,
 	/*
-	 * Local, from a client: what the daemon tells of itself, in RESP_STATUS messages
-	 * with a path and a text each, as far as the path begins with that of the
-	 * request. The last one has an empty path. A daemon that does not know this
-	 * request answers RESP_ERROR.
+	 * Local, from a client, with the path "@", or "@/peer" for what begins with
+	 * "/peer": what the daemon tells of itself, in RESP_STATUS messages with a path
+	 * and a text each, and one with an empty path at the end. Any other request, and
+	 * any to a daemon that does not know it, gets RESP_ERROR.
 	 */
 	QDB_CMD_STATUS = 65,
 	QDB_RESP_STATUS = 66,

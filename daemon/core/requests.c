@@ -83,7 +83,11 @@ static void on_list(struct session *s, const struct message *m)
 
 static void on_status(struct session *s, const struct message *m)
 {
-	answer_begin(s, m, QDB_RESP_STATUS);
+	struct message prefix = *m;
+
+	prefix.path++;
+	prefix.path_len--;
+	answer_begin(s, &prefix, QDB_RESP_STATUS);
 }
 
 static void on_trace(struct session *s, const struct message *m)
@@ -240,8 +244,6 @@ static void refuse(struct session *s, const struct message *m)
 	count(s, reasons[m->fault]);
 	if (m->type == QDB_CMD_MULTIREAD)
 		session_respond(s, QDB_RESP_MULTIREAD, "", 0, NULL, 0);
-	else if (m->type == QDB_CMD_STATUS)
-		session_respond(s, QDB_RESP_STATUS, "", 0, NULL, 0);
 	else
 		echo(s, m, QDB_RESP_ERROR);
 }

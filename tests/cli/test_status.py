@@ -129,7 +129,7 @@ class Status(CommandTest):
 
     def fake(self, *answers):
         """A daemon that answers the first request with these messages."""
-        return self.scripted(((STATUS, b"", b""), *answers))
+        return self.scripted(((STATUS, b"@", b""), *answers))
 
     def scripted(self, *exchanges):
         """A daemon that expects a request, and sends messages, for each of these."""
@@ -160,7 +160,7 @@ class Status(CommandTest):
 
     def test_trace_of_a_deployed_daemon(self):
         where = self.scripted(((TRACE, b"on", b""), (ERROR, b"on")),
-                              ((STATUS, b"/daemon/tracing", b""), (ERROR, b"/daemon/tracing")))
+                              ((STATUS, b"@/daemon/tracing", b""), (ERROR, b"/daemon/tracing")))
         self.check("trace", "on", status=1, runtime_dir=where, err=b"Failed to switch the trace "
                    b"of the local daemon: not supported by this daemon\n")
         where = self.scripted(((TRACE, b"off", b""), (R_READ, b"off", b"x")))

@@ -55,13 +55,14 @@ static void say(unsigned type, const char *path, const char *data)
 static void say_list(const struct wire_message *m, unsigned type, const char *value)
 {
 	const unsigned n = script_byte(&fake.script);
+	const char *prefix = m->path + (type == QDB_RESP_STATUS);
 	char path[QDB_MAX_PATH + 2] = "/a";
-	size_t len = 2;
+	size_t len = strlen(prefix);
 
-	if (m->kind >= WIRE_ENTRY && m->path_len < QDB_MAX_PATH - 2) {
-		len = m->path_len;
-		memcpy(path, m->path, len);
-	}
+	if (len > 0 && len < QDB_MAX_PATH - 2)
+		memcpy(path, prefix, len);
+	else
+		len = 2;
 	for (unsigned i = 0; i < n; i++) {
 		path[len] = (char)('a' + i % 16);
 		path[len + 1] = (char)('a' + i / 16);
@@ -115,6 +116,7 @@ static void on_request(void *context, const struct wire_message *m)
 
 	(void)context;
 	fuzz_require(!m->dirty);
+	fuzz_require(m->type != QDB_CMD_STATUS || m->path[0] == '@');
 	if (m->type == QDB_CMD_WRITE_MANY) {
 		fuzz_require(m->path_len == 0 && m->data_len <= QDB_MAX_MANY);
 	} else {

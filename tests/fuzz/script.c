@@ -93,7 +93,8 @@ static size_t choose_path(struct script *s, uint8_t field[QDB_MAX_PATH])
 /* More often than the paths of entries, which mean nothing to these requests. */
 static void choose_word(struct script *s, uint8_t type, uint8_t field[QDB_MAX_PATH])
 {
-	static const char *const sections[] = {"", "/clients/", "/clients/1/", "/quota/"};
+	static const char *const sections[] = {"@", "@/clients/", "@/clients/1/",
+					       "@/quota/"};
 	static const char *const switches[] = {"on", "off", "on", "o"};
 	const unsigned b = script_byte(s);
 

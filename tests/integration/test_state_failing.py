@@ -169,7 +169,7 @@ class ForAWhile(Failing):
 
     def check_says(self, daemon, kept):
         with daemon.connect() as c:
-            self.assertEqual([m.data for m in c.ask(STATUS, "/state/kept")], [kept])
+            self.assertEqual([m.data for m in c.ask(STATUS, "@/state/kept")], [kept])
 
     def check_recovers(self, function, number, **options):
         daemon = self.failing(function, number, **options)

@@ -15,7 +15,7 @@ class Asking(Connection):
     """A program that wants to know what the daemon does."""
 
     def status(self, prefix=""):
-        got = self.ask(STATUS, prefix)
+        got = self.ask(STATUS, "@" + prefix)
         items = {m.path.decode(): m.data.decode() for m in got}
         if len(items) < len(got):
             raise AssertionError(f"an item twice in {got}")
@@ -145,7 +145,7 @@ class Status(Case):
         self.until(asking, "/quota/connections/used", "401")
         before = dom0.rss_kib()
         for c in crowd:
-            c.send_raw(pack(STATUS) * 20)
+            c.send_raw(pack(STATUS, "@") * 20)
         asking.write("/a", "1")
         self.assertEqual(asking.item("/quota/connections/used"), "401")
         self.assertLess(dom0.rss_kib() - before, 400 * 300)
@@ -164,12 +164,11 @@ class Status(Case):
 
     def test_faults_leave_the_connection(self):
         c = self.ask(self.dom0())
-        for path in "/none", "rel", "/bad path", "-":
-            self.assertEqual(c.status(path), {})
-        c.send(STATUS, "", b"data")
-        self.assertEqual(c.answer()[:2], (R_STATUS, b""))
-        c.send(R_STATUS, "")
-        self.assertEqual(c.answer().type, ERROR)
+        self.assertEqual(c.status("/none"), {})
+        for path in "", "/", "/daemon/", "rel", "@rel", "@@", "@/bad path", "-":
+            c.expect(ERROR, STATUS, path)
+        c.expect(ERROR, STATUS, "@", b"data")
+        c.expect(ERROR, R_STATUS, "@")
         self.assertIsNone(c.read("/a"))
 
 

@@ -2,6 +2,7 @@
 /* qdb_status(): the request, its answers, and daemons that do not know it. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "test_lib_fake.h"
 
@@ -23,7 +24,7 @@ START_TEST(items_are_pairs)
 	fake_send(QDB_RESP_STATUS, "", NULL);
 	items = qdb_status(fake_handle, "/peer/", &count);
 	ck_assert_ptr_nonnull(items);
-	fake_expect(QDB_CMD_STATUS, "/peer/", NULL);
+	fake_expect(QDB_CMD_STATUS, "@/peer/", NULL);
 	ck_assert_uint_eq(count, 2);
 	ck_assert_str_eq(items[0], "/peer/state");
 	ck_assert_str_eq(items[1], "live");
@@ -43,7 +44,7 @@ START_TEST(none_may_be_there)
 	items = qdb_status(fake_handle, "", NULL);
 	ck_assert_ptr_nonnull(items);
 	ck_assert_ptr_null(items[0]);
-	fake_expect(QDB_CMD_STATUS, "", NULL);
+	fake_expect(QDB_CMD_STATUS, "@", NULL);
 	free_items(items);
 }
 END_TEST
@@ -73,10 +74,19 @@ END_TEST
 
 START_TEST(what_cannot_be_sent_is_not)
 {
+	char path[QDB_MAX_PATH] = "/";
+
+	memset(path + 1, 'p', sizeof(path) - 2);
 	errno = EINTR;
 	ck_assert_ptr_null(qdb_status(fake_handle, "rel", NULL));
 	ck_assert_int_eq(errno, 0);
+	errno = EINTR;
+	ck_assert_ptr_null(qdb_status(fake_handle, path, NULL));
+	ck_assert_int_eq(errno, 0);
 	fake_expect_nothing();
+	fake_send(QDB_RESP_STATUS, "", NULL);
+	path[QDB_MAX_PATH - 2] = '\0';
+	free_items(qdb_status(fake_handle, path, NULL));
 }
 END_TEST
 

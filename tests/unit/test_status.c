@@ -49,7 +49,8 @@ static const char *item(struct session *s, const char *path)
 	static char found[300];
 	char *value;
 
-	ask(s, QDB_CMD_STATUS, path, NULL);
+	snprintf(found, sizeof(found), "@%s", path);
+	ask(s, QDB_CMD_STATUS, found, NULL);
 	ck_assert_int_eq(strncmp(text, "RESP_STATUS ", 12), 0);
 	value = strchr(text, '=');
 	if (!value)
@@ -160,7 +161,7 @@ START_TEST(it_is_told_before_the_domain_serves)
 	ck_assert(!vm.serving);
 	ck_assert_str_eq(item(s, "/daemon/serving"), "no");
 	put(s, QDB_CMD_READ, "/a", NULL);
-	put(s, QDB_CMD_STATUS, "/daemon/serving", NULL);
+	put(s, QDB_CMD_STATUS, "@/daemon/serving", NULL);
 	ck_assert_str_eq(take(s), "");
 	ck_assert(!session_has_work(s));
 	begin();
@@ -172,16 +173,21 @@ START_TEST(it_is_told_before_the_domain_serves)
 }
 END_TEST
 
-START_TEST(what_is_wrong_gets_the_end_mark)
+START_TEST(what_is_wrong_is_refused)
 {
+	static const char *const paths[] = {"", "/", "/daemon", "a", "@a", "@@", "@/a b"};
 	struct session *s = client(&dom0);
+	char expected[32];
 
-	ck_assert_str_eq(ask(s, QDB_CMD_STATUS, "/none/", NULL), "RESP_STATUS ");
-	ck_assert_str_eq(ask(s, QDB_CMD_STATUS, "/a b", NULL), "RESP_STATUS ");
-	ck_assert_str_eq(ask(s, QDB_CMD_STATUS, "", "data"), "RESP_STATUS ");
-	ck_assert_str_eq(ask(s, QDB_RESP_STATUS, "/a", NULL), "ERROR /a");
+	ck_assert_str_eq(ask(s, QDB_CMD_STATUS, "@/none/", NULL), "RESP_STATUS ");
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		snprintf(expected, sizeof(expected), "ERROR %s", paths[i]);
+		ck_assert_str_eq(ask(s, QDB_CMD_STATUS, paths[i], NULL), expected);
+	}
+	ck_assert_str_eq(ask(s, QDB_CMD_STATUS, "@", "data"), "ERROR @");
+	ck_assert_str_eq(ask(s, QDB_RESP_STATUS, "@", NULL), "ERROR @");
 	ask(s, QDB_CMD_WRITE, "/secret", "value");
-	ck_assert_ptr_null(strstr(ask(s, QDB_CMD_STATUS, "", NULL), "secret"));
+	ck_assert_ptr_null(strstr(ask(s, QDB_CMD_STATUS, "@", NULL), "secret"));
 	session_free(s);
 }
 END_TEST
@@ -197,7 +203,7 @@ START_TEST(many_clients_are_told_in_bounded_pieces)
 
 	for (int i = 0; i < 1000; i++)
 		crowd[i] = client(&dom0);
-	put(s, QDB_CMD_STATUS, "/clients/", NULL);
+	put(s, QDB_CMD_STATUS, "@/clients/", NULL);
 	ck_assert_uint_eq(session_space(s, &space), 0);
 	session_free(crowd[0]);
 	session_free(crowd[999]);
@@ -244,7 +250,7 @@ START_TEST(a_turn_has_one_step_of_it)
 		crowd[i] = client(&dom0);
 	for (size_t i = 0; i < 3; i++) {
 		session_space(s, &space);
-		len = unit_encode(space, QDB_CMD_STATUS, i == 2 ? "/clients/" : "/none",
+		len = unit_encode(space, QDB_CMD_STATUS, i == 2 ? "@/clients/" : "@/none",
 				  NULL);
 		session_received(s, len);
 	}
@@ -348,7 +354,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, the_peer_is_told_from_both_ends);
 	tcase_add_test(t, a_legacy_peer_is_called_so);
 	tcase_add_test(t, it_is_told_before_the_domain_serves);
-	tcase_add_test(t, what_is_wrong_gets_the_end_mark);
+	tcase_add_test(t, what_is_wrong_is_refused);
 	tcase_add_test(t, many_clients_are_told_in_bounded_pieces);
 	tcase_add_test(t, a_turn_has_one_step_of_it);
 	tcase_add_test(t, requests_are_traced_once_it_is_on);
