@@ -22,9 +22,8 @@ struct entries {
 };
 
 /*
- * Fills an empty list with the entries whose paths begin with `prefix`, in the order in
- * which the daemon gave them: ascending, and descending for an empty prefix. Returns
- * false with errno as the library sets it.
+ * Fills an empty list with the entries whose paths begin with `prefix`, in
+ * ascending order. Returns false with errno as the library sets it.
  */
 bool entries_load(struct entries *e, qdb_handle_t h, char *prefix);
 

@@ -46,8 +46,6 @@ const char *failure_path_fault(enum attempt attempt, const char *path)
 {
 	size_t len = strlen(path);
 
-	if (attempt == ATTEMPT_MULTIREAD && len == 0)
-		return NULL;
 	if (path[0] != '/')
 		return "the path does not begin with '/'";
 	if (len > 63)

@@ -119,15 +119,11 @@ static int check_room(const struct qdb_async *a)
 	return a->task_count >= QDB_ASYNC_REQUESTS_MAX ? -EAGAIN : 0;
 }
 
-static int check_path(const struct qdb_async *a, enum qdb_msg type, const char *path)
+static int check_path(const struct qdb_async *a, const char *path)
 {
-	const bool is_prefix = type == QDB_CMD_LIST || type == QDB_CMD_MULTIREAD;
-
 	if (a == NULL || path == NULL || a->is_closing)
 		return -EINVAL;
-	if (path_is_sendable(path) || (is_prefix && path[0] == '\0'))
-		return check_room(a);
-	return REFUSED;
+	return path_is_sendable(path) ? check_room(a) : REFUSED;
 }
 
 static int start_task(struct qdb_async *a, struct task *t, qdb_done_fn done, void *token)
@@ -143,7 +139,7 @@ static int start_task(struct qdb_async *a, struct task *t, qdb_done_fn done, voi
 static int start(struct qdb_async *a, enum qdb_msg type, const char *path,
 		 const char *value, size_t value_len, qdb_done_fn done, void *token)
 {
-	int result = check_path(a, type, path);
+	int result = check_path(a, path);
 
 	if (result == 0 && value == NULL && value_len > 0)
 		result = -EINVAL;
@@ -214,7 +210,7 @@ static int start_watch_task(struct qdb_async *a, enum qdb_msg type, const char *
 int qdb_async_watch(qdb_async_t a, const char *path, qdb_event_fn event, qdb_done_fn done,
 		    void *token)
 {
-	int watch = 0, result = check_path(a, QDB_CMD_WATCH, path);
+	int watch = 0, result = check_path(a, path);
 
 	if (result == 0 && event == NULL)
 		result = -EINVAL;

@@ -152,13 +152,6 @@ static char **give_list(struct qdb_handle *h, int checked, const struct request 
 	return e.strings;
 }
 
-static int check_prefix(const struct qdb_handle *h, const char *prefix)
-{
-	return h != NULL && prefix != NULL && prefix[0] == '\0'
-		       ? 0
-		       : request_check(h, prefix);
-}
-
 char **qdb_list(qdb_handle_t h, const char *path, unsigned int *list_len)
 {
 	const struct request r = {
@@ -166,7 +159,7 @@ char **qdb_list(qdb_handle_t h, const char *path, unsigned int *list_len)
 		.path = path,
 	};
 
-	return give_list(h, check_prefix(h, path), &r, NULL, list_len);
+	return give_list(h, request_check(h, path), &r, NULL, list_len);
 }
 
 char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len,
@@ -177,7 +170,7 @@ char **qdb_multiread(qdb_handle_t h, const char *path, unsigned int **values_len
 		.path = path,
 	};
 
-	return give_list(h, check_prefix(h, path), &r, values_len, list_len);
+	return give_list(h, request_check(h, path), &r, values_len, list_len);
 }
 
 char **qdb_status(qdb_handle_t h, const char *prefix, unsigned int *list_len)
@@ -187,7 +180,8 @@ char **qdb_status(qdb_handle_t h, const char *prefix, unsigned int *list_len)
 		.type = QDB_CMD_STATUS,
 		.path = path,
 	};
-	int checked = check_prefix(h, prefix);
+	const bool is_all = h != NULL && prefix != NULL && prefix[0] == '\0';
+	int checked = is_all ? 0 : request_check(h, prefix);
 
 	if (checked == 0 && strlen(prefix) + 1 >= sizeof(path))
 		checked = REFUSED;

@@ -138,8 +138,8 @@ char *qdb_read(qdb_handle_t h, QDB_CONST char *path, unsigned int *value_len);
 /*
  * Returns the full paths that begin with the string `path`, in ascending byte order, as a
  * NULL-terminated array; the caller frees each string and the array. *list_len, which may
- * be NULL, is their number. A '/' has no special meaning; an empty `path` gives all
- * paths. Without a match an empty array, NULL on failure.
+ * be NULL, is their number. A '/' has no special meaning; "/" gives all paths. Without a
+ * match an empty array, NULL on failure.
  */
 char **qdb_list(qdb_handle_t h, QDB_CONST char *path, unsigned int *list_len);
 
@@ -147,8 +147,7 @@ char **qdb_list(qdb_handle_t h, QDB_CONST char *path, unsigned int *list_len);
  * As qdb_list(), but the array is path, value, path, value, ..., NULL, NULL, each value
  * NUL-terminated. *values_len, which may be NULL, becomes an array of the values'
  * lengths, to be freed by the caller; *list_len, which may be NULL, is the number of
- * entries. An empty `path` gives the whole namespace in descending order. What the daemon
- * refuses to list looks like no match.
+ * entries. What the daemon refuses to list looks like no match.
  */
 char **qdb_multiread(qdb_handle_t h, QDB_CONST char *path, unsigned int **values_len,
 		     unsigned int *list_len);

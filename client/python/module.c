@@ -60,14 +60,12 @@ PyDoc_STRVAR(write_many_doc,
 	     "It is one request. Nobody who reads or watches the same daemon sees some\n"
 	     "without the others. Deployed daemons do not know it: Error(95, ...).\n"
 	     "More than 262144 bytes: Error(7, ...).");
-PyDoc_STRVAR(list_doc,
-	     "list($self, path, /)\n--\n\n"
-	     "Return the paths that begin with path, in ascending order.\n\n"
-	     "A '/' has no special meaning, and an empty path gives all paths.");
+PyDoc_STRVAR(list_doc, "list($self, path, /)\n--\n\n"
+		       "Return the paths that begin with path, in ascending order.\n\n"
+		       "A '/' has no special meaning, and \"/\" gives all paths.");
 PyDoc_STRVAR(multiread_doc,
 	     "multiread($self, path, /)\n--\n\n"
-	     "Return a dict of the entries that begin with path: str to bytes.\n\n"
-	     "An empty path gives all entries, in descending order.");
+	     "Return a dict of the entries that begin with path: str to bytes.");
 PyDoc_STRVAR(rm_doc, "rm($self, path, /)\n--\n\n"
 		     "Remove the entry path, or all below it if it ends in '/'.\n\n"
 		     "That there is none is no error.");

@@ -54,7 +54,7 @@ class Dump(Dumps):
         self.check("dump", out=b"/a = 1\n/a/c = 2\n/ab = 3\n/b =\n")
         self.check("dump", "/a", out=b"/a = 1\n/a/c = 2\n/ab = 3\n")
         self.check("dump", "/a/", out=b"/a/c = 2\n")
-        self.check("dump", "", out=b"/a = 1\n/a/c = 2\n/ab = 3\n/b =\n")
+        self.check("dump", "/", out=b"/a = 1\n/a/c = 2\n/ab = 3\n/b =\n")
         self.check("dump", "--json", "/a/", out=b'{\n  "/a/c": "2"\n}\n')
 
     def test_nothing(self):

@@ -120,8 +120,6 @@ class Reasons(CommandTest):
                 ("/a\n", "the path has a character other than a-z A-Z 0-9 _ / . : @ -"),
                 ("/ü", "the path has a character other than a-z A-Z 0-9 _ / . : @ -")):
             for name in COMMANDS:
-                if path == "" and name in ("list", "multiread"):
-                    continue
                 args = ["--", path, "v"] if name == "write" else ["--", path]
                 with self.subTest(name=name, path=path):
                     self.check_reason(name, *args, path=path, reason=reason)

@@ -63,8 +63,9 @@ class Multiread(Filled):
     def test_several(self):
         self.check("multiread", "/z", "/none", "/a/b", out=b" = 9\n = 1\n")
 
-    def test_everything_is_in_descending_order(self):
-        self.check("multiread", "", out=b"/z = 9\n/ab = \\x0a\\xff\n/a/c/d = \n/a/b = 1\n/a = 0\n")
+    def test_everything(self):
+        self.check("multiread", "-f", "/",
+                   out=b"/a = 0\n/a/b = 1\n/a/c/d = \n/ab = \\x0a\\xff\n/z = 9\n")
 
     def test_no_match(self):
         self.check("multiread", "/none")

@@ -28,7 +28,7 @@ class WriteMany(Case):
         for nothing in ({}, [], ()):
             self.assertIsNone(db.write_many(nothing))
         db.write_many([("/a", "1"), ("/a", "2")])
-        self.assertEqual(db.multiread(""), {"/a": b"2"})
+        self.assertEqual(db.multiread("/"), {"/a": b"2"})
 
     def test_all_or_none(self):
         db, daemon = self.served()
@@ -40,7 +40,7 @@ class WriteMany(Case):
                 self.assert_refused(db.write_many, bad)
             self.assert_error((7, "Argument list too long"), db.write_many,
                               [("/a", b"x" * MAX_VALUE)] * 100)
-            self.assertEqual(db.multiread(""), {})
+            self.assertEqual(db.multiread("/"), {})
             db.write_many({"/a": "1", "/b": "2"})
             self.assertEqual([other.event(), other.event()], ["/a", "/b"])
 
@@ -56,7 +56,7 @@ class WriteMany(Case):
             raise KeyError("mine")
 
         self.assertRaises(KeyError, db.write_many, broken())
-        self.assertEqual(db.multiread(""), {})
+        self.assertEqual(db.multiread("/"), {})
 
     def test_what_runs_meanwhile_cannot_take_the_bytes_away(self):
         db, _ = self.served()
