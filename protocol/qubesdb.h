@@ -59,7 +59,7 @@ enum qdb_msg {
 	 * on, without values; with "off", no longer. RESP_OK, or RESP_ERROR, also for who
 	 * may not.
 	 */
-	QDB_CMD_TRACE = 67,
+	QDB_CMD_TRACE = 67
 };
 
 struct qdb_hdr {

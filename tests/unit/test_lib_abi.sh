@@ -37,6 +37,10 @@ if LD_LIBRARY_PATH="$dir/old" "$dir/program"; then
 fi
 LD_LIBRARY_PATH=lib/.libs LD_BIND_NOW=1 "$dir/program"
 
+# Any C compiler takes the headers.
+printf '#include <qubesdb.h>\n#include <qubesdb-client.h>\n#include <qubesdb-async.h>\n' >"$dir/headers.c"
+$(variable CC) -std=c89 -Wall -Wextra -pedantic -Werror -fsyntax-only -I"$top/lib" -I"$top/protocol" "$dir/headers.c"
+
 # Sources written for the deployed header, whose strings are not const: calls compile as
 # they are, pointers to functions with the old prototypes asked for. Nothing warns.
 cat >"$dir/calls.c" <<'EOF'
