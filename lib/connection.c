@@ -45,23 +45,25 @@ static bool is_name(const char *vmname)
 	return vmname == NULL || strchr(vmname, '/') == NULL;
 }
 
+/* The address of a path that does not fit is empty. */
 static int set_address(struct sockaddr_un *address, const char *vmname, bool read_only)
 {
 	int len = format_path(address->sun_path, sizeof(address->sun_path), vmname,
 			      read_only);
 
 	address->sun_family = AF_UNIX;
-	return len < 0 || (size_t)len >= sizeof(address->sun_path) ? -ENAMETOOLONG : 0;
+	if (len >= 0 && (size_t)len < sizeof(address->sun_path))
+		return 0;
+	address->sun_path[0] = '\0';
+	return -ENAMETOOLONG;
 }
 
 int connection_set_addresses(struct endpoint *e, const char *vmname)
 {
-	int result;
-
 	if (!is_name(vmname))
 		return -EINVAL;
-	result = set_address(&e->read_write, vmname, false);
-	return result < 0 ? result : set_address(&e->read_only, vmname, true);
+	set_address(&e->read_only, vmname, true);
+	return set_address(&e->read_write, vmname, false);
 }
 
 int64_t clock_ms(void)
@@ -119,7 +121,7 @@ static int connect_once(const struct sockaddr_un *address, int64_t deadline)
  */
 static int connect_to(const struct sockaddr_un *address, int64_t deadline)
 {
-	int fd = -ECONNREFUSED;
+	int fd = address->sun_path[0] != '\0' ? -ECONNREFUSED : -ENAMETOOLONG;
 
 	for (int i = 0; i < CONNECTIONS_PER_CALL && fd == -ECONNREFUSED; i++)
 		fd = connect_once(address, deadline);

@@ -86,7 +86,10 @@ struct reply {
 /* Milliseconds of a clock that only goes on. */
 int64_t clock_ms(void);
 
-/* 0, -EINVAL for what is no name, or -ENAMETOOLONG. */
+/*
+ * 0, -EINVAL for what is no name, or -ENAMETOOLONG. The path of the read-only socket is
+ * the longer one; if that alone does not fit, only connecting to it will fail.
+ */
 int connection_set_addresses(struct endpoint *e, const char *vmname);
 
 /* The deadline of who does not wait at all. */

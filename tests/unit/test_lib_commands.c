@@ -99,6 +99,28 @@ START_TEST(open_refuses_names_that_are_no_names)
 }
 END_TEST
 
+/* The path of the read-only socket is longer. */
+START_TEST(open_takes_a_path_that_just_fits)
+{
+	char name[80], file[108], path[128];
+	int len, listener;
+
+	memset(name, 'n', sizeof(name));
+	len = 107 - qdb_find_socket("", 0, NULL, 0);
+	name[len] = '\0';
+	ck_assert_ptr_null(qdb_open(name));
+	ck_assert_int_eq(errno, ENAMETOOLONG);
+	snprintf(file, sizeof(file), "qubesdb.%s.sock", name);
+	listener = fake_listen(file);
+	fake_handle = qdb_open(name);
+	ck_assert_int_eq(qdb_find_socket(name, 0, path, sizeof(path)), 107);
+	unlink(path);
+	close(listener);
+	ck_assert_ptr_nonnull(fake_handle);
+	ck_assert_str_eq(qdb_socket_path(fake_handle), path);
+}
+END_TEST
+
 /* A name that fits behind "/", but not behind the default directory. */
 START_TEST(open_takes_an_empty_directory_for_the_default)
 {
@@ -488,6 +510,7 @@ int main(void)
 	tcase_add_test(opening, open_finds_the_daemon_of_a_vm);
 	tcase_add_test(opening, open_fails_with_the_errno_of_the_read_only_socket);
 	tcase_add_test(opening, open_refuses_names_that_are_no_names);
+	tcase_add_test(opening, open_takes_a_path_that_just_fits);
 	tcase_add_test(opening, open_takes_an_empty_directory_for_the_default);
 	tcase_add_test(opening, a_handle_tells_which_socket_it_has);
 	tcase_add_test(opening, sockets_are_found_without_a_connection);
