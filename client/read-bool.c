@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/failure.h"
 #include "client/output.h"
@@ -46,18 +47,34 @@ static int read_bool(qdb_handle_t h, char *key, int status_absent)
 	return STATUS_ERROR;
 }
 
+static const char usage[] = "Usage: qubesdb-read-bool [--] KEY [DEFAULT]\n"
+			    "       qubesdb-read-bool --help\n";
+
 int main(int argc, char **argv)
 {
 	int status = STATUS_ABSENT;
 	qdb_handle_t h;
 
 	output_reserve_descriptors();
+	/* A key begins with '/', so it is never mistaken for one of these. */
+	if (argc > 1 && strcmp(argv[1], "-h") == 0) {
+		fputs(usage, stderr);
+		return 0;
+	}
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		fputs(usage, stdout);
+		return output_finish(&no_options) ? 0 : STATUS_ERROR;
+	}
+	if (argc > 1 && strcmp(argv[1], "--") == 0) {
+		argv++;
+		argc--;
+	}
 	if (argc < 2 || argc > 3 || (argc == 3 && !parse_status(&status, argv[2]))) {
 		if (argc == 3)
 			fprintf(stderr,
 				"qubesdb-read-bool: not an exit status, 0 to 255: %s\n",
 				argv[2]);
-		fprintf(stderr, "Usage: qubesdb-read-bool KEY [DEFAULT]\n");
+		fputs(usage, stderr);
 		return STATUS_ERROR;
 	}
 	h = qdb_open(NULL);

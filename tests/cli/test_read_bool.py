@@ -27,6 +27,22 @@ class ReadBool(CommandTest):
         self.check("read-bool", "/a", "x", status=3, err=re.compile(
             rb"\Aqubesdb-read-bool: not an exit status, 0 to 255: x\nUsage: "))
 
+    def test_help(self):
+        usage = (b"Usage: qubesdb-read-bool [--] KEY [DEFAULT]\n"
+                 b"       qubesdb-read-bool --help\n")
+        self.check("read-bool", "-h", status=0, err=usage, runtime_dir=self.directory())
+        self.check("read-bool", "--help", status=0, out=usage, runtime_dir=self.directory())
+        with open("/dev/full", "wb") as full:
+            self.check("read-bool", "--help", status=3, out=None, stdout=full,
+                       err=re.compile(rb"\AFailed to write output"))
+
+    def test_end_of_options(self):
+        self.daemon.put(b"/no")
+        self.check("read-bool", "--", "/no", status=1)
+        self.check("read-bool", "--", "/none", "7", status=7)
+        self.check("read-bool", "--", "-h", status=3, err=re.compile(rb"\AFailed to read -h: "))
+        self.check("read-bool", "--", status=3, err=re.compile(rb"\AUsage: "))
+
     def test_errors(self):
         self.check("read-bool", "/b d", status=3, err=re.compile(rb"\AFailed to read /b d: "))
         self.check("read-bool", "rel", "0", status=3, err=re.compile(rb"\AFailed to read rel: "))
