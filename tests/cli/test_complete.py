@@ -118,7 +118,7 @@ class Program(Filled):
         for form in ("qubesdb-ls -d ", "qubesdb-cmd -d ", "qubesdb-write /a v -qd "):
             self.check_words(form, "disp-1 vault work", runtime_dir=where)
         self.check_words("qubesdb-ls -d w", "work", runtime_dir=where)
-        self.check_words("qubesdb-ls -d ", "", runtime_dir="/nonexistent")
+        self.check_words("qubesdb-ls -d ", "", runtime_dir=os.path.join(where, "absent"))
 
     def test_the_domain_that_was_given(self):
         self.check_words(f"qubesdb-ls -d {NAME} /i", "/ip")

@@ -99,9 +99,10 @@ class Edit(CommandTest):
         os.mkdir(odd)
         self.edit('sed -i s/9/8/ "$1"', env={"TMPDIR": odd})
         self.check_entries(z=b"8")
-        self.edit("", env={"TMPDIR": "/nonexistent"}, status=1, err=re.compile(
-            rb"\AFailed to write /nonexistent/qubesdb-edit.*: No such file or directory; "
-            rb"TMPDIR chooses another place\n\Z"))
+        absent = os.path.join(self.scratch, "absent")
+        self.edit("", env={"TMPDIR": absent}, status=1, err=re.compile(
+            rb"\AFailed to write %s/qubesdb-edit.*: No such file or directory; "
+            rb"TMPDIR chooses another place\n\Z" % absent.encode()))
 
     def test_a_mistake_can_be_mended(self):
         self.edit("if grep -q '/z =' $1; then sed -i 's/.z = 9/nonsense/' $1; "
@@ -127,7 +128,8 @@ class Edit(CommandTest):
         for text in ("sed -i /z/d $1; exit 1", "echo '# more' >>$1; kill -9 $$"):
             self.edit(text, status=1, err=self.kept(nothing_changed))
             os.unlink(self.left_file()[0])
-        for text, env in ("exit 1", {}), ("kill -9 $$", {}), ("", {"EDITOR": "/nowhere/vi"}):
+        absent = os.path.join(self.scratch, "absent")
+        for text, env in ("exit 1", {}), ("kill -9 $$", {}), ("", {"EDITOR": absent}):
             self.edit(text, env=env, status=1, err=re.compile(nothing_changed + rb"\Z"))
             self.assertEqual(os.listdir(self.files), [])
         self.edit("sed -i /z/d $1; exit 1", "-q", status=1)
