@@ -102,8 +102,8 @@ int connection_set_addresses(struct endpoint *e, const char *vmname);
 int connection_to(const struct endpoint *e, int64_t deadline, bool *is_read_only);
 
 /*
- * As connection_to(), for a handle. A descriptor that is lost is
- * replaced under its number, and kept as it is if there is no other.
+ * As connection_to(), for a handle. A descriptor that is lost is replaced under its
+ * number, and kept as it is if there is no other.
  */
 int connection_open(struct qdb_handle *h);
 
