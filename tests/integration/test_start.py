@@ -126,10 +126,10 @@ class SecondInTheVM(Case):
             first.listen()
             second = self.vm(ready=False)
             connection = first.accept()[0]
+            inode = os.stat(second.socket()).st_ino
             with connection:
                 self.assertEqual(connection.recv(100), pack(UNWATCH, "/name"))
                 connection.sendall(pack(NOENT, "/name"))
-            inode = os.stat(second.socket()).st_ino
         when(lambda: self.assertNotEqual(os.stat(second.socket()).st_ino, inode), AssertionError)
 
 
