@@ -31,6 +31,9 @@ _Static_assert(OUTQ_UNIT <= VCHAN_PIECE_SIZE, "else ready() might never come");
 /* Writes in one turn, so that a peer that reads fast does not hold up local clients. */
 #define WRITES_PER_TURN 8
 
+/* Reads before these, at most, if the peer would die of a full ring. */
+#define READS_BEFORE_WRITES 4
+
 /* So long an answer waits for another message to leave with, and any for memory. */
 #define ANSWER_DELAY_US 5000
 
@@ -131,16 +134,15 @@ static void on_connected(void *context)
 	replica_connected(l->replica);
 }
 
-/* One read a turn: what remains is ready again in the next, after the local clients. */
-static void on_ready(void *context)
+/* Returns whether there may be more. */
+static bool read_once(struct link *l)
 {
-	struct link *l = context;
 	uint8_t *space;
 	size_t room = replica_space(l->replica, &space);
 	ssize_t n;
 
 	if (room == 0)
-		return;
+		return false;
 	n = vchan_read(l->vchan, space, room);
 	if (n > 0) {
 		l->moved += (size_t)n;
@@ -148,6 +150,21 @@ static void on_ready(void *context)
 	} else if (n != -EAGAIN) {
 		end(l, "", false);
 	}
+	return n > 0;
+}
+
+/* One read a turn: what remains is ready again in the next, after the local clients. */
+static void on_ready(void *context)
+{
+	read_once(context);
+}
+
+/* A legacy peer exits when it finds no room for its answer to an RM. */
+static void make_room_for_answers(struct link *l)
+{
+	for (int i = 0; i < READS_BEFORE_WRITES && l->replica->peer_is_legacy; i++)
+		if (!read_once(l))
+			return;
 }
 
 static void on_gone(void *context)
@@ -236,6 +253,8 @@ bool link_turn(struct link *l)
 	uint8_t *space;
 	int writes = 0;
 
+	if (l->connected)
+		make_room_for_answers(l);
 	if (!l->connected)
 		return false;
 	replica_run(l->replica);

@@ -379,6 +379,8 @@ static void turn(struct end *e)
 	const int most = e->world->config->faults & FAULT_SLOW ? 1 : WRITES_PER_TURN;
 	int writes = 0;
 
+	if (e->attached && r->peer_is_legacy)
+		deliver(e, 0);
 	enter(e);
 	if (e->attached) {
 		replica_run(r);

@@ -67,7 +67,7 @@ static const struct residual {
 	const char *config; /* with and without link loss, if it does not say */
 	const char *why;
 } residuals[] = {
-	/* It has filled its ring with its own writes, faster than anybody could read. */
+	/* It has filled its ring with its own writes after the other end had emptied it. */
 	{"new:legacy", "no room for the answer to RM"},
 	{"legacy:new", "no room for the answer to RM"},
 	/* It is the cut itself that kills. */
