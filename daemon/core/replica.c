@@ -93,6 +93,7 @@ void replica_connected(struct replica *r)
 	r->peer_is_stranger = false;
 	r->failure = NULL;
 	r->overran = false;
+	r->next_is_news = false;
 	if (r->role == REPLICA_DOM0)
 		return;
 	resync_ask(r);

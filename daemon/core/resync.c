@@ -107,14 +107,26 @@ void resync_dump_request(struct replica *r, const struct message *m)
 
 /* ---- the beginning of a link, in the VM ---- */
 
-static int owe_everything(struct replica *r)
+/* What the quota does not allow is given up, and not in the way of the rest. */
+static bool owe_entry(struct replica *r, const struct entry *e)
+{
+	const int result = changes_owe(&r->changes, e->path, e->node.path_len);
+
+	if (result == -ENOMEM)
+		sending_fail(r, "no memory for what dom0 does not have");
+	else if (result < 0)
+		r->refused[REFUSED_FOR_QUOTA]++;
+	return result != -ENOMEM;
+}
+
+static bool owe_everything(struct replica *r)
 {
 	struct entry *e = namespace_first(&r->domain->entries, "", 0);
-	int result = 0;
 
-	for (; e && result == 0; e = namespace_next(e))
-		result = changes_owe(&r->changes, e->path, e->node.path_len);
-	return result;
+	for (; e; e = namespace_next(e))
+		if (!owe_entry(r, e))
+			return false;
+	return true;
 }
 
 static void meet_dom0(struct replica *r, const struct announcement *hello)
@@ -132,10 +144,8 @@ static void meet_dom0(struct replica *r, const struct announcement *hello)
 		changes_owe_again(&r->changes);
 	} else {
 		changes_clear(&r->changes);
-		if (owe_everything(r) < 0) {
-			sending_fail(r, "no memory to tell dom0 what it has lost");
+		if (!owe_everything(r))
 			return;
-		}
 	}
 	r->peer_id = hello->id;
 	r->sent_on_link = 0;
@@ -179,17 +189,10 @@ static void drop_unnamed(struct replica *r)
 static void owe_unnamed(struct replica *r)
 {
 	struct entry *e = namespace_first(&r->domain->entries, "", 0);
-	int result;
 
-	for (; e; e = namespace_next(e)) {
-		if (is_named_or_ours(e, r))
-			continue;
-		result = changes_owe(&r->changes, e->path, e->node.path_len);
-		if (result == -ENOMEM)
-			sending_fail(r, "no memory for what dom0 does not have");
-		else if (result < 0)
-			r->refused[REFUSED_FOR_QUOTA]++;
-	}
+	for (; e; e = namespace_next(e))
+		if (!is_named_or_ours(e, r) && !owe_entry(r, e))
+			return;
 }
 
 static void end_dump(struct replica *r)

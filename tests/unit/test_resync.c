@@ -56,6 +56,23 @@ START_TEST(a_dom0_that_lost_its_state_gets_it_back)
 }
 END_TEST
 
+START_TEST(a_dom0_that_lost_its_state_gets_back_what_the_quota_allows)
+{
+	const size_t reserved = 32;
+
+	set(&dom0, "/a", "1");
+	set(&dom0, "/b", "1");
+	begin();
+	disconnect_ends();
+	domain_free(&dom0);
+	domain_init(&dom0, REPLICA_DOM0, 0xd1);
+	vm.replica.changes.paths.limit = reserved + 1;
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/a"), "1");
+}
+END_TEST
+
 START_TEST(a_vm_that_starts_again_takes_the_dump)
 {
 	begin();
@@ -262,6 +279,22 @@ START_TEST(after_too_many_changes_all_empty_entries_are_told_of)
 }
 END_TEST
 
+START_TEST(what_a_lost_link_called_news_is_none_on_the_next)
+{
+	set(&dom0, "/a", "1");
+	begin();
+	disconnect_ends();
+	listen_in_vm();
+	replica_connected(&vm.replica);
+	hear(&vm);
+	say(&vm, QDB_RESP_OK, "@qdb:1:00000000000000d0:0", NULL);
+	say(&vm, QDB_RESP_OK, "@qdb:1:news", NULL);
+	replica_disconnected(&vm.replica);
+	begin();
+	assert_heard("");
+}
+END_TEST
+
 START_TEST(a_state_that_the_vm_has_not_met_keeps_what_dom0_wrote)
 {
 	begin();
@@ -284,6 +317,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, what_was_processed_but_not_answered_is_not_sent_again);
 	tcase_add_test(t, a_link_that_breaks_before_it_is_live_changes_nothing);
 	tcase_add_test(t, a_dom0_that_lost_its_state_gets_it_back);
+	tcase_add_test(t, a_dom0_that_lost_its_state_gets_back_what_the_quota_allows);
 	tcase_add_test(t, a_vm_that_starts_again_takes_the_dump);
 	tcase_add_test(t, a_broken_first_dump_leaves_nothing);
 	tcase_add_test(t, an_owed_removal_of_a_directory_spares_what_dom0_wrote_since);
@@ -294,6 +328,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, news_survive_a_second_loss);
 	tcase_add_test(t, an_empty_entry_above_what_differs_is_told_of);
 	tcase_add_test(t, after_too_many_changes_all_empty_entries_are_told_of);
+	tcase_add_test(t, what_a_lost_link_called_news_is_none_on_the_next);
 	tcase_add_test(t, a_state_that_the_vm_has_not_met_keeps_what_dom0_wrote);
 }
 
