@@ -37,6 +37,13 @@ static bool is_ordinary(const struct stat *there)
 	       there->st_nlink <= 1;
 }
 
+bool aside_is_ordinary(int fd)
+{
+	struct stat there;
+
+	return fstat(fd, &there) == 0 && is_ordinary(&there);
+}
+
 const char *aside_reason(const char *path)
 {
 	struct stat there;

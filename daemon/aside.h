@@ -19,6 +19,9 @@ const char *aside_reason(const char *path);
 /* The same for what is beside it, when no other daemon uses it. */
 const char *aside_reason_beside(const char *path, bool is_new);
 
+/* Whether an open file is an ordinary one of this user, with no name but one. */
+bool aside_is_ordinary(int fd);
+
 /* Moves them, and says `why` in the log. */
 bool aside_move(const char *path, const char *why);
 

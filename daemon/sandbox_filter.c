@@ -82,7 +82,6 @@ const struct sandbox_call sandbox_common[] = {
 	{"renameat2"},
 	{"stat"},
 	{"statx"},
-	{"truncate"},
 	{"unlink"},
 	{"unlinkat"},
 

@@ -322,17 +322,34 @@ void state_suspend(struct state *s)
 		state_forget(s);
 }
 
+/* Others may have put something else there; only an ordinary file is written to. */
+static int empty_log(const struct state *s)
+{
+	char name[PATH_MAX];
+	int fd, r;
+
+	snprintf(name, sizeof(name), "%s%s", s->path, WAL_SUFFIX);
+	fd = open(name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	r = fd >= 0 && aside_is_ordinary(fd) ? ftruncate(fd, 0) : unlink(name);
+	r = r < 0 ? -errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
 static bool empty(struct state *s)
 {
-	char log[PATH_MAX];
+	int r;
 
 	if (!is_at_path(s)) {
 		state_forget(s);
 		return false;
 	}
-	snprintf(log, sizeof(log), "%s%s", s->path, WAL_SUFFIX);
-	if (ftruncate(s->fd, 0) < 0 || (truncate(log, 0) < 0 && errno != ENOENT)) {
-		log_error("cannot empty the state %s: %s", s->path, strerror(errno));
+	r = ftruncate(s->fd, 0) < 0 ? -errno : empty_log(s);
+	if (r < 0) {
+		log_error("cannot empty the state %s: %s", s->path, strerror(-r));
 		return false;
 	}
 	s->is_new = true;

@@ -243,6 +243,31 @@ class ForAWhile(Failing):
         self.assertEqual(daemon.wait(), 0)
         self.assert_same(self.entries(after), entries)
 
+    def check_replaced_log(self, make):
+        """Somebody else may write to the directory, and has put something in the log's place."""
+        daemon, entries = self.break_with_changes()
+        victim, log = os.path.join(self.run_dir, "victim"), self.state + "-wal"
+        with open(victim, "wb") as f:
+            f.write(b"precious")
+        os.unlink(log)
+        make(victim, log)
+        self.wait_for(daemon, "cannot use the state")
+        self.break_it(False)
+        self.wait_for(daemon, KEPT_AGAIN)
+        with open(victim, "rb") as f:
+            self.assertEqual(f.read(), b"precious")
+        daemon.kill()
+        self.check_all_there(entries)
+
+    def test_log_becomes_a_symbolic_link(self):
+        self.check_replaced_log(os.symlink)
+
+    def test_log_becomes_a_hard_link(self):
+        self.check_replaced_log(os.link)
+
+    def test_log_becomes_a_fifo(self):
+        self.check_replaced_log(lambda victim, log: os.mkfifo(log))
+
     def test_full_from_the_beginning(self):
         self.break_it()
         daemon = self.failing("pwrite", errno.ENOSPC)
