@@ -16,7 +16,7 @@ static bool remove_entry(qdb_handle_t h, const struct options *o,
 {
 	if (qdb_rm(h, entry->path))
 		return true;
-	failure_report(o, ATTEMPT_RM, entry->path, NULL);
+	failure_report(h, o, ATTEMPT_RM, entry->path, NULL);
 	return false;
 }
 
@@ -25,7 +25,7 @@ static bool write_entry(qdb_handle_t h, const struct options *o,
 {
 	if (qdb_write(h, entry->path, entry->value, (unsigned int)entry->len))
 		return true;
-	failure_report(o, ATTEMPT_WRITE, entry->path, entry->value);
+	failure_report(h, o, ATTEMPT_WRITE, entry->path, entry->value);
 	return false;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/commands.h"
+#include "client/entries.h"
 #include "client/options.h"
 #include "client/sockets.h"
 
@@ -163,20 +164,16 @@ static void show_paths(char **paths, size_t from, const char *lead)
 /* A daemon that does not answer must not stop the shell, so this ends by itself. */
 static void offer_paths(const struct line *line, char *word, const char *lead)
 {
-	static char top[] = "/";
-	char *prefix = word[0] ? word : top;
+	const char *prefix = word[0] ? word : "/";
 	qdb_handle_t h;
 	char **paths;
 
 	alarm(2);
 	h = qdb_open(line->domain);
 	paths = qdb_list(h, prefix, NULL);
-	if (paths) {
+	if (paths)
 		show_paths(paths, strlen(prefix), lead);
-		for (char **path = paths; *path; path++)
-			free(*path);
-	}
-	free(paths);
+	strings_free(paths);
 	qdb_close(h);
 }
 

@@ -8,8 +8,7 @@
 
 int command_dump(qdb_handle_t h, const struct options *o)
 {
-	static char everything[] = "/";
-	char *prefix = o->arg_count > 0 ? o->args[0] : everything;
+	const char *prefix = options_prefix(o);
 	struct entries e = {0};
 	bool shown = false;
 
@@ -18,7 +17,7 @@ int command_dump(qdb_handle_t h, const struct options *o)
 		(o->json ? json_print : text_print)(stdout, &e);
 		shown = output_finish(o);
 	} else {
-		failure_report(o, ATTEMPT_DUMP, prefix, NULL);
+		failure_report(h, o, ATTEMPT_DUMP, prefix, NULL);
 	}
 	entries_free(&e);
 	return shown ? 0 : 1;

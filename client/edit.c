@@ -22,7 +22,7 @@
 struct edit {
 	qdb_handle_t h;
 	const struct options *o;
-	char *prefix;
+	const char *prefix;
 	char *file;
 	struct entries before, after;
 };
@@ -37,7 +37,7 @@ static bool load(const struct edit *edit, struct entries *e)
 		loaded = entries_load(e, edit->h, edit->prefix);
 	}
 	if (!loaded)
-		failure_report(edit->o, ATTEMPT_EDIT, edit->prefix, NULL);
+		failure_report(edit->h, edit->o, ATTEMPT_EDIT, edit->prefix, NULL);
 	entries_sort(e);
 	return loaded;
 }
@@ -199,11 +199,9 @@ static bool edit_file(struct edit *edit)
 
 int command_edit(qdb_handle_t h, const struct options *o)
 {
-	static char everything[] = "/";
-	struct edit edit = {.h = h, .o = o};
+	struct edit edit = {.h = h, .o = o, .prefix = options_prefix(o)};
 	bool done;
 
-	edit.prefix = o->arg_count > 0 ? o->args[0] : everything;
 	done = load(&edit, &edit.before) && make_file(&edit) && edit_file(&edit);
 	entries_free(&edit.before);
 	entries_free(&edit.after);

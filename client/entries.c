@@ -37,22 +37,34 @@ bool entries_add(struct entries *e, const char *path, const char *value, size_t 
 	return false;
 }
 
-/* MULTIREAD knows no refusal, only an empty answer; LIST does. */
-static bool is_empty(qdb_handle_t h, char *prefix)
+void strings_free(char **strings)
 {
-	unsigned int count = 0;
-	char **paths = qdb_list(h, prefix, &count);
+	for (char **string = strings; string && *string; string++)
+		free(*string);
+	free(strings);
+}
 
-	if (!paths)
+bool entries_count(qdb_handle_t h, const char *prefix, unsigned int *count)
+{
+	char **paths = qdb_list(h, prefix, count);
+	const bool is_known = paths != NULL;
+
+	strings_free(paths);
+	return is_known;
+}
+
+/* MULTIREAD knows no refusal, only an empty answer; LIST does. */
+static bool is_empty(qdb_handle_t h, const char *prefix)
+{
+	unsigned int count;
+
+	if (!entries_count(h, prefix, &count))
 		return false;
-	for (unsigned int i = 0; i < count; i++)
-		free(paths[i]);
-	free(paths);
 	errno = 0;
 	return count == 0;
 }
 
-bool entries_load(struct entries *e, qdb_handle_t h, char *prefix)
+bool entries_load(struct entries *e, qdb_handle_t h, const char *prefix)
 {
 	unsigned int *lens, count;
 	char **found;

@@ -25,7 +25,13 @@ struct entries {
  * Fills an empty list with the entries whose paths begin with `prefix`, in
  * ascending order. Returns false with errno as the library sets it.
  */
-bool entries_load(struct entries *e, qdb_handle_t h, char *prefix);
+bool entries_load(struct entries *e, qdb_handle_t h, const char *prefix);
+
+/* How many paths begin with `prefix`; false as above. */
+bool entries_count(qdb_handle_t h, const char *prefix, unsigned int *count);
+
+/* Frees an array of strings, as the library gives it. NULL is ignored. */
+void strings_free(char **strings);
 
 /* Adds copies at the end. Returns false with errno ENOMEM. */
 bool entries_add(struct entries *e, const char *path, const char *value, size_t len,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/commands.h"
+#include "client/entries.h"
 #include "client/failure.h"
 
 static bool entry_exists(qdb_handle_t h, char *path)
@@ -16,14 +17,10 @@ static bool entry_exists(qdb_handle_t h, char *path)
 
 static bool directory_exists(qdb_handle_t h, char *path)
 {
-	unsigned int count = 0;
-	char **found = qdb_list(h, path, &count);
+	unsigned int count;
 
-	if (!found)
+	if (!entries_count(h, path, &count))
 		return false;
-	for (unsigned int i = 0; i < count; i++)
-		free(found[i]);
-	free(found);
 	errno = ENOENT;
 	return count > 0;
 }
@@ -42,7 +39,7 @@ int command_exists(qdb_handle_t h, const struct options *o)
 			absent = true;
 			continue;
 		}
-		failure_report(o, ATTEMPT_LOOK_FOR, path, NULL);
+		failure_report(h, o, ATTEMPT_LOOK_FOR, path, NULL);
 		status = 1;
 	}
 	return status || !absent ? status : 2;

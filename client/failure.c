@@ -4,8 +4,8 @@
  *
  * The daemon's refusal carries no reason, and the library hands on no more. So the reason
  * is found afterwards, here: a path or value that breaks the grammar can be told by
- * looking at it, and a read-only connection by trying the read-write socket again, which
- * is what the library tried first. What remains is the daemon's own decision.
+ * looking at it, and a read-only connection the library knows. What remains is the
+ * daemon's own decision.
  */
 #include "client/failure.h"
 
@@ -16,7 +16,9 @@
 #include <string.h>
 
 #include "client/sockets.h"
-#include "lib/qubesdb-client.h"
+#include "protocol/qubesdb.h"
+
+_Static_assert(QDB_MAX_PATH == 64 && QDB_MAX_DATA == 3071, "what the texts below say");
 
 #define PATH_CHARACTERS \
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_/.:@-"
@@ -48,7 +50,7 @@ const char *failure_path_fault(enum attempt attempt, const char *path)
 
 	if (path[0] != '/')
 		return "the path does not begin with '/'";
-	if (len > 63)
+	if (len >= QDB_MAX_PATH)
 		return "the path is longer than 63 characters";
 	if (strspn(path, PATH_CHARACTERS) < len)
 		return "the path has a character other than a-z A-Z 0-9 _ / . : @ -";
@@ -61,7 +63,7 @@ const char *failure_value_fault(const char *value, size_t len)
 {
 	if (memchr(value, '\0', len))
 		return "the value contains a NUL byte";
-	if (len > 3071)
+	if (len > QDB_MAX_DATA)
 		return "the value is longer than 3071 bytes";
 	return NULL;
 }
@@ -76,8 +78,9 @@ static const char *refusal(const struct options *o)
 	return text;
 }
 
-static const char *find_reason(const struct options *o, enum attempt attempt,
-			       const char *path, const char *value, int error)
+static const char *find_reason(qdb_handle_t h, const struct options *o,
+			       enum attempt attempt, const char *path, const char *value,
+			       int error)
 {
 	const char *fault = failure_path_fault(attempt, path);
 
@@ -94,7 +97,7 @@ static const char *find_reason(const struct options *o, enum attempt attempt,
 			       : "there is no such entry; -w waits for one";
 	if (value && failure_value_fault(value, strlen(value)))
 		return failure_value_fault(value, strlen(value));
-	if (attempts[attempt].changes && !sockets_can_write(o->domain))
+	if (attempts[attempt].changes && qdb_is_read_only(h))
 		return "the connection is read-only; try as a user who may open the "
 		       "read-write socket";
 	return refusal(o);
@@ -106,8 +109,8 @@ static const char *find_reason(const struct options *o, enum attempt attempt,
  */
 #define REASON_APART "\n  "
 
-void failure_report(const struct options *o, enum attempt attempt, const char *path,
-		    const char *value)
+void failure_report(qdb_handle_t h, const struct options *o, enum attempt attempt,
+		    const char *path, const char *value)
 {
 	int error = errno;
 
@@ -115,7 +118,7 @@ void failure_report(const struct options *o, enum attempt attempt, const char *p
 		return;
 	fprintf(stderr, "Failed to %s %s%s%s\n", attempts[attempt].verb, path,
 		error == ENOENT ? REASON_APART : ": ",
-		find_reason(o, attempt, path, value, error));
+		find_reason(h, o, attempt, path, value, error));
 }
 
 const char *failure_domain(const struct options *o)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "client/options.h"
+#include "lib/qubesdb-client.h"
 
 enum attempt {
 	ATTEMPT_READ,
@@ -29,8 +30,8 @@ enum attempt {
  * library failed with errno. `value` is what was to be written, NULL for the other
  * attempts.
  */
-void failure_report(const struct options *o, enum attempt attempt, const char *path,
-		    const char *value);
+void failure_report(qdb_handle_t h, const struct options *o, enum attempt attempt,
+		    const char *path, const char *value);
 
 /* Prints that there is no connection, and for each socket why, unless -q. */
 void failure_report_connect(const struct options *o);

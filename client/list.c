@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "client/commands.h"
+#include "client/entries.h"
 #include "client/failure.h"
 #include "client/output.h"
 
@@ -36,12 +36,10 @@ int command_list(qdb_handle_t h, const struct options *o)
 	}
 	paths = qdb_list(h, prefix, NULL);
 	if (!paths) {
-		failure_report(o, ATTEMPT_LIST, prefix, NULL);
+		failure_report(h, o, ATTEMPT_LIST, prefix, NULL);
 		return 1;
 	}
 	shown = (o->json ? show_json : show_lines)(o, paths, prefix);
-	for (char **path = paths; *path; path++)
-		free(*path);
-	free(paths);
+	strings_free(paths);
 	return shown ? 0 : 1;
 }

@@ -138,15 +138,14 @@ static int show(const struct options *o, struct entries *e, const char *path)
 
 int command_ls(qdb_handle_t h, const struct options *o)
 {
-	static char everything[] = "/";
-	char *path = o->arg_count > 0 ? o->args[0] : everything;
+	const char *path = options_prefix(o);
 	struct entries e = {0};
 	int status = 1;
 
 	if (entries_load(&e, h, path))
 		status = show(o, &e, path);
 	else
-		failure_report(o, ATTEMPT_LS, path, NULL);
+		failure_report(h, o, ATTEMPT_LS, path, NULL);
 	entries_free(&e);
 	return status;
 }

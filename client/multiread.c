@@ -40,7 +40,7 @@ int command_multiread(qdb_handle_t h, const struct options *o)
 		if (entries_load(&e, h, o->args[i])) {
 			shown = (o->json ? show_json : show_entries)(o, &e, o->args[i]);
 		} else {
-			failure_report(o, ATTEMPT_MULTIREAD, o->args[i], NULL);
+			failure_report(h, o, ATTEMPT_MULTIREAD, o->args[i], NULL);
 			status = 1;
 		}
 		entries_free(&e);

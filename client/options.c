@@ -146,7 +146,6 @@ static enum options_result take_flag(struct options *o, int letter)
 
 static enum options_result take(struct parser *p, int letter, char *value)
 {
-	static char everything[] = "";
 	struct options *o = p->o;
 
 	if (strchr(options_owned, letter) &&
@@ -174,11 +173,16 @@ static enum options_result take(struct parser *p, int letter, char *value)
 	case 'T':
 		return take_timeout(p, value);
 	case 'X':
-		o->exact = value ? value : everything;
+		o->exact = value ? value : "";
 		return OPTIONS_RUN;
 	default:
 		return take_flag(o, letter);
 	}
+}
+
+const char *options_prefix(const struct options *o)
+{
+	return o->arg_count > 0 ? o->args[0] : "/";
 }
 
 const char *options_program_command(const char *program)

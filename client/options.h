@@ -25,7 +25,7 @@ struct options {
 	bool values;                   /* --values */
 	bool timestamps;               /* --timestamps */
 	double timeout;                /* --timeout: in seconds; 0 means none */
-	char *exact;                   /* --exact: what has to begin with this; or NULL */
+	const char *exact;             /* --exact: what has to begin with this; or NULL */
 	bool colour; /* output goes to a terminal whose user wants colours */
 	char **args;
 	int arg_count;
@@ -40,6 +40,9 @@ enum options_result {
 
 /* Fills in `o` but for its colour; reorders argv. Does not look at the environment. */
 enum options_result options_parse(struct options *o, int argc, char **argv);
+
+/* The prefix that a command got as its argument, or "/", which is everything. */
+const char *options_prefix(const struct options *o);
 
 /* The command in a program's name: what follows the last '-'. */
 const char *options_program_command(const char *program);

@@ -43,7 +43,7 @@ static int read_bool(qdb_handle_t h, char *key, int status_absent)
 	}
 	if (errno == ENOENT)
 		return status_absent;
-	failure_report(&no_options, ATTEMPT_READ, key, NULL);
+	failure_report(h, &no_options, ATTEMPT_READ, key, NULL);
 	return STATUS_ERROR;
 }
 

@@ -53,7 +53,7 @@ static enum outcome show_value(qdb_handle_t h, const struct options *o, char *pa
 
 	if (!value) {
 		bool absent = errno == ENOENT;
-		failure_report(o, o->wait ? ATTEMPT_WAIT : ATTEMPT_READ, path, NULL);
+		failure_report(h, o, o->wait ? ATTEMPT_WAIT : ATTEMPT_READ, path, NULL);
 		return absent ? OUTCOME_ABSENT : OUTCOME_FAILED;
 	}
 	shown = print_value(o, path, value, len);
@@ -67,7 +67,7 @@ static enum outcome read_path(qdb_handle_t h, const struct options *o, char *pat
 
 	if (!o->remove || outcome > OUTCOME_ABSENT || qdb_rm(h, path))
 		return outcome;
-	failure_report(o, ATTEMPT_RM, path, NULL);
+	failure_report(h, o, ATTEMPT_RM, path, NULL);
 	return OUTCOME_FAILED;
 }
 

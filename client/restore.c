@@ -11,13 +11,12 @@
 
 static bool load_old(qdb_handle_t h, const struct options *o, struct entries *old)
 {
-	static char everything[] = "/";
-	char *prefix = o->exact && o->exact[0] ? o->exact : everything;
+	const char *prefix = o->exact && o->exact[0] ? o->exact : "/";
 
 	if (!o->exact)
 		return true;
 	if (!entries_load(old, h, prefix)) {
-		failure_report(o, ATTEMPT_RESTORE, prefix, NULL);
+		failure_report(h, o, ATTEMPT_RESTORE, prefix, NULL);
 		return false;
 	}
 	entries_sort(old);

@@ -11,7 +11,7 @@ int command_rm(qdb_handle_t h, const struct options *o)
 	for (int i = 0; i < o->arg_count; i++) {
 		if (qdb_rm(h, o->args[i]))
 			continue;
-		failure_report(o, ATTEMPT_RM, o->args[i], NULL);
+		failure_report(h, o, ATTEMPT_RM, o->args[i], NULL);
 		status = 1;
 	}
 	return status;

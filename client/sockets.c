@@ -39,13 +39,6 @@ int sockets_try(const char *domain, bool read_only)
 	return error;
 }
 
-bool sockets_can_write(const char *domain)
-{
-	int error = sockets_try(domain, false);
-
-	return error == 0 || error == EAGAIN;
-}
-
 /* Neither qubesdb.sock nor qubesdb.ro.sock, which have no name in them. */
 static int names_domain(const struct dirent *entry)
 {

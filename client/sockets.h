@@ -12,10 +12,6 @@ const char *sockets_directory(void);
  */
 int sockets_try(const char *domain, bool read_only);
 
-/* Whether the daemon of `domain`, or with NULL the local one, can be reached for writing.
- */
-bool sockets_can_write(const char *domain);
-
 /* Calls `found` with each domain that has a socket here, in ascending order. */
 void sockets_each_domain(void (*found)(const char *domain, void *context), void *context);
 

@@ -1,23 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/commands.h"
+#include "client/entries.h"
 #include "client/failure.h"
 
 /* A daemon that tells its status knows the trace, too. */
 static bool is_known(qdb_handle_t h)
 {
 	char **items = qdb_status(h, "/daemon/tracing", NULL);
+	const bool found = items != NULL;
 
-	if (!items)
-		return false;
-	for (char **string = items; *string; string++)
-		free(*string);
-	free(items);
-	return true;
+	strings_free(items);
+	return found;
 }
 
 static const char *find_reason(qdb_handle_t h)

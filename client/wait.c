@@ -24,9 +24,11 @@ static const char *volatile last_words = never_connected;
 
 static void give_up(int signal)
 {
+	ssize_t written;
+
 	(void)signal;
-	if (write(STDERR_FILENO, last_words, strlen(last_words)) < 0)
-		_exit(STATUS_TIMED_OUT);
+	written = write(STDERR_FILENO, last_words, strlen(last_words));
+	(void)written;
 	_exit(STATUS_TIMED_OUT);
 }
 
@@ -81,7 +83,7 @@ int command_wait(qdb_handle_t h, const struct options *o)
 	last_words = not_so;
 	value = wait_for_value(h, path, o->arg_count > 1 ? o->args[1] : NULL, NULL);
 	if (!value)
-		failure_report(o, ATTEMPT_WAIT_FOR, path, NULL);
+		failure_report(h, o, ATTEMPT_WAIT_FOR, path, NULL);
 	free(value);
 	qdb_close(h);
 	return value ? 0 : 1;

@@ -29,7 +29,7 @@ static bool set_watches(qdb_handle_t h, const struct options *o)
 	for (int i = 0; i < o->arg_count; i++) {
 		if (qdb_watch(h, o->args[i]) && qdb_watch_fd(h) >= 0)
 			continue;
-		failure_report(o, ATTEMPT_WATCH, o->args[i], NULL);
+		failure_report(h, o, ATTEMPT_WATCH, o->args[i], NULL);
 		return false;
 	}
 	return true;
@@ -42,7 +42,7 @@ static bool get_event(qdb_handle_t h, const struct options *o, struct event *eve
 	while (!event->path && errno == EINTR);
 	clock_gettime(CLOCK_REALTIME, &event->when);
 	if (!event->path) {
-		failure_report(o, ATTEMPT_WATCH, o->args[0], NULL);
+		failure_report(h, o, ATTEMPT_WATCH, o->args[0], NULL);
 		return false;
 	}
 	if (!o->values)
@@ -50,7 +50,7 @@ static bool get_event(qdb_handle_t h, const struct options *o, struct event *eve
 	event->value = qdb_read(h, event->path, &event->len);
 	if (event->value || errno == ENOENT)
 		return true;
-	failure_report(o, ATTEMPT_READ, event->path, NULL);
+	failure_report(h, o, ATTEMPT_READ, event->path, NULL);
 	return false;
 }
 

@@ -22,7 +22,7 @@ int command_write(qdb_handle_t h, const struct options *o)
 		char *value = o->args[i + 1];
 		if (qdb_write(h, path, value, (unsigned int)strlen(value)))
 			continue;
-		failure_report(o, ATTEMPT_WRITE, path, value);
+		failure_report(h, o, ATTEMPT_WRITE, path, value);
 		status = 1;
 	}
 	return status;
