@@ -6,8 +6,10 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/aside.h"
 #include "daemon/log.h"
 #include "daemon/signals.h"
 
@@ -100,4 +102,45 @@ int claim_take(int fd, int domid)
 			r = end_holder(fd, pid);
 	}
 	return r < 0 ? r : -EAGAIN;
+}
+
+/* Others may write to the directory: what is no file of this user's goes. */
+static int open_file(const char *path)
+{
+	const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	int fd = open(path, flags, 0600);
+
+	if (fd >= 0 && aside_is_ordinary(fd))
+		return fd;
+	if (fd < 0 && errno != ELOOP && errno != ENXIO && errno != EACCES)
+		return -errno;
+	if (fd >= 0)
+		close(fd);
+	return unlink(path) == 0 || errno == ENOENT ? -EAGAIN : -errno;
+}
+
+static bool is_at(const char *path, int fd)
+{
+	struct stat ours, there;
+
+	return fstat(fd, &ours) == 0 && lstat(path, &there) == 0 &&
+	       ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+}
+
+/* Who has ended has removed the file, and a third daemon may have made another one. */
+int claim_take_at(const char *path, int domid)
+{
+	int fd, r = -EAGAIN;
+
+	for (int i = 0; i < TRIES && r == -EAGAIN; i++) {
+		fd = open_file(path);
+		r = fd < 0 ? fd : claim_take(fd, domid);
+		if (r == 0 && is_at(path, fd))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		if (r == 0)
+			r = -EAGAIN;
+	}
+	return r;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One daemon per domain. Whoever serves a domain holds a lock in its state file, at an
- * offset that tells the domid, as long as it lives. So a daemon that starts finds the one
- * that it is to replace, and whether that is of the same domain: the kernel says who
- * holds a lock, and takes it from the dead.
+ * One daemon per domain. Whoever serves a domain holds a lock in a file of the runtime
+ * directory, and one in its state file, if there is one, as long as it lives; at an
+ * offset that tells the domid. So a daemon that starts finds the one that it is to
+ * replace, and whether that is of the same domain: the kernel says who holds a lock, and
+ * takes it from the dead.
  *
  * The offsets are far beyond those of sqlite's own locks.
  */
@@ -22,6 +23,13 @@
  * The lock is lost when any descriptor of this file is closed.
  */
 int claim_take(int fd, int domid);
+
+/*
+ * Does that in a file for nothing else, which is made if it is not there, and which the
+ * holder removes while it holds the lock. Returns the descriptor, or a negative errno as
+ * above.
+ */
+int claim_take_at(const char *path, int domid);
 
 /* Whether another process holds it, for whatever domain. */
 bool claim_is_held(int fd);

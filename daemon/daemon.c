@@ -91,6 +91,29 @@ static int open_state(struct daemon *d)
 			  o->state_sync, &d->domain, d->base);
 }
 
+/*
+ * In dom0. Several daemons may have started at once, and each of them taken the names:
+ * they are of the one that takes the claim last.
+ */
+static int take_over(struct daemon *d)
+{
+	int r;
+
+	if (!d->options->remote_name)
+		return 0;
+	r = runtime_claim(&d->runtime, d->options);
+	if (r == 0)
+		r = runtime_appear(&d->runtime);
+	if (r == 0)
+		r = open_state(d);
+	if (r == -EINTR) {
+		log_info("ending on a signal, before it serves");
+		d->is_ending = true;
+		return 0;
+	}
+	return r;
+}
+
 static struct vchan_address address_of(const struct options *o)
 {
 	return (struct vchan_address){
@@ -186,13 +209,10 @@ static int start(struct daemon *d)
 		r = open_link(d);
 	if (r == 0)
 		r = loop_appear_in_time(d);
-	if (r < 0)
+	if (r == 0)
+		r = take_over(d);
+	if (r < 0 || d->is_ending)
 		return r;
-	if (open_state(d) < 0) {
-		log_info("ending on a signal, before it serves");
-		d->is_ending = true;
-		return 0;
-	}
 	if (!d->options->foreground && chdir("/") < 0)
 		log_warning("cannot leave the working directory: %s", strerror(errno));
 	sandbox_restrict_calls(&d->sandbox);

@@ -248,17 +248,38 @@ int installed_move(const char *from, const char *to)
 	return r;
 }
 
-int installed_appear(struct installed *f)
+static int make_link(const char *name, const void *of)
 {
-	int lock, r;
+	return link(of, name) < 0 ? -errno : 0;
+}
+
+int installed_show(struct installed *f)
+{
+	char name[PATH_MAX];
+	int r;
 
 	if (!f->temporary)
 		return 0;
-	lock = lock_directory(f->path);
-	r = rename(f->temporary, f->path) < 0 ? -errno : 0;
-	unlock_directory(lock);
+	r = create_temporary(name, f->path, make_link, f->temporary);
 	if (r < 0)
 		return r;
+	r = installed_move(name, f->path);
+	if (r < 0)
+		unlink(name);
+	return r;
+}
+
+/* Where it is shown already, moving it there leaves both names. */
+int installed_appear(struct installed *f)
+{
+	int r;
+
+	if (!f->temporary)
+		return 0;
+	r = installed_move(f->temporary, f->path);
+	if (r < 0)
+		return r;
+	unlink(f->temporary);
 	free(f->temporary);
 	f->temporary = NULL;
 	return 0;
@@ -278,11 +299,9 @@ void installed_remove(struct installed *f)
 
 	if (!f->path)
 		return;
-	if (!f->temporary) {
-		lock = lock_directory(f->path);
-		if (is_ours(f))
-			unlink(f->path);
-		unlock_directory(lock);
-	}
+	lock = lock_directory(f->path);
+	if (is_ours(f))
+		unlink(f->path);
+	unlock_directory(lock);
 	installed_forget(f);
 }

@@ -42,7 +42,11 @@ int installed_adopt(struct installed *f, const char *path);
 /* Moves what is at `from`, whoever's it is. 0 or a negative errno. */
 int installed_move(const char *from, const char *to);
 
-/* Moves what was prepared into place. 0 or a negative errno. */
+/*
+ * Puts what was prepared into place: to be put there once more, should somebody else take
+ * the name meanwhile, or for good. 0 or a negative errno.
+ */
+int installed_show(struct installed *f);
 int installed_appear(struct installed *f);
 
 /* Frees what `f` holds, and leaves the file alone. */

@@ -69,8 +69,11 @@ static void on_other(evutil_socket_t fd, short what, void *context)
 /* When it cannot be waited for, the first dump tells that it has gone. */
 int loop_appear_in_time(struct daemon *d)
 {
-	int other = d->options->remote_name ? -ENOENT : runtime_find_other(&d->runtime);
+	int other;
 
+	if (d->options->remote_name)
+		return runtime_show(&d->runtime);
+	other = runtime_find_other(&d->runtime);
 	if (other < 0 && other != -EAGAIN)
 		return appear(d);
 	log_info("another daemon serves here and is left alone until it ends");

@@ -37,8 +37,9 @@ struct daemon {
 };
 
 /*
- * Takes the place of whoever is found in the runtime directory: now or, inside a VM, when
- * the daemon that serves there has ended. 0 or a negative errno.
+ * Takes the place of whoever is found in the runtime directory: now, until the claim is
+ * taken, or, inside a VM, when the daemon that serves there has ended. 0 or a negative
+ * errno.
  */
 int loop_appear_in_time(struct daemon *d);
 

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/claim.h"
 #include "daemon/log.h"
 #include "protocol/message.h"
 
@@ -100,6 +101,8 @@ void runtime_init(struct runtime *r)
 {
 	for (int i = 0; i < RUNTIME_FILES; i++)
 		r->files[i] = (struct installed)INSTALLED_NONE;
+	r->lock = (struct installed)INSTALLED_NONE;
+	r->fd = -1;
 }
 
 int runtime_prepare(struct runtime *r, const struct options *o, struct clients *c)
@@ -165,14 +168,45 @@ int runtime_state_path(const struct runtime *r, const struct options *o, char *p
 	return n;
 }
 
-int runtime_appear(struct runtime *r)
+static int for_all(struct runtime *r, int (*put)(struct installed *f))
 {
 	for (int i = 0; i < RUNTIME_FILES; i++) {
-		int n = installed_appear(&r->files[i]);
+		int n = put(&r->files[i]);
 
 		if (n < 0)
 			return cannot("create", r->files[i].path, n);
 	}
+	return 0;
+}
+
+int runtime_show(struct runtime *r)
+{
+	return for_all(r, installed_show);
+}
+
+int runtime_appear(struct runtime *r)
+{
+	return for_all(r, installed_appear);
+}
+
+int runtime_claim(struct runtime *r, const struct options *o)
+{
+	char path[PATH_MAX], suffix[32];
+	int n;
+
+	snprintf(suffix, sizeof(suffix), ".%d.lock", o->remote_domid);
+	n = runtime_path(r, path, o->remote_name, suffix);
+	if (n == 0)
+		n = claim_take_at(path, o->remote_domid);
+	if (n == -EINTR)
+		return n;
+	if (n < 0) {
+		log_error("cannot tell whether another daemon serves, by the lock %s: %s",
+			  path, strerror(-n));
+		return 0;
+	}
+	r->fd = n;
+	installed_adopt(&r->lock, path);
 	return 0;
 }
 
@@ -186,4 +220,8 @@ void runtime_remove(struct runtime *r)
 {
 	runtime_withdraw(r);
 	installed_remove(&r->files[PIDFILE]);
+	installed_remove(&r->lock);
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What other programs find in the runtime directory: sockets, links to them, a pidfile.
+/*
+ * What other programs find in the runtime directory: sockets, links to them, a pidfile;
+ * and what other daemons of the same domain find there, a file with a lock.
  */
 #ifndef QDB_RUNTIME_H
 #define QDB_RUNTIME_H
@@ -16,6 +18,8 @@ enum { RW_SOCKET, RO_SOCKET, RW_LINK, RO_LINK, PIDFILE, RUNTIME_FILES };
 struct runtime {
 	char directory[PATH_MAX]; /* absolute */
 	struct installed files[RUNTIME_FILES];
+	struct installed lock;
+	int fd; /* holds the claim */
 };
 
 void runtime_init(struct runtime *r);
@@ -37,8 +41,15 @@ int runtime_find_other(const struct runtime *r);
  */
 int runtime_state_path(const struct runtime *r, const struct options *o, char *path);
 
-/* Takes the place of whoever is found now. */
+/* Takes the place of whoever is found now: until another daemon does, or for good. */
+int runtime_show(struct runtime *r);
 int runtime_appear(struct runtime *r);
+
+/*
+ * Ends a daemon of the same domain (claim.h). What is against that it logs, and returns
+ * 0; -EINTR if a signal that is held back (signals.h) has come before that.
+ */
+int runtime_claim(struct runtime *r, const struct options *o);
 
 /*
  * Removes what is still ours: the ways to this daemon, the read-only ones first, so that

@@ -251,6 +251,58 @@ class HandOver(StateCase):
             self.assert_same(self.entries(third), entries)
             third.stop()
 
+    def check_replaced(self, options, before=lambda: None):
+        old = self.dom0(options=options)
+        before()
+        new = self.take_over(old, options=options)
+        self.assertIn("taking over from the daemon", new.output())
+        with new.connect() as c:
+            c.write("/new", "1")
+        new.stop()
+        self.assertFalse([n for n in os.listdir(self.run_dir) if ".state" not in n])
+
+    def test_without_a_state(self):
+        self.check_replaced(["--state=none"])
+
+    def test_state_that_cannot_be_made(self):
+        os.mkdir(self.home / "states")
+        self.check_replaced(["--state=" + self.home / "states/none/state"])
+
+    def test_state_that_is_gone(self):
+        self.check_replaced([], lambda: os.unlink(self.state))
+
+    def test_what_is_not_the_lock(self):
+        """It goes, whoever has put it there."""
+        lock = os.path.join(self.run_dir, "qubesdb.work.5.lock")
+        for make in (os.mkfifo, lambda path: os.symlink("/dev/null", path),
+                     lambda path: os.link(os.path.join(self.home / "file"), path)):
+            open(self.home / "file", "wb").close()
+            make(lock)
+            self.check_replaced(["--state=none"])
+
+    def test_lock_that_cannot_be_made(self):
+        os.mkdir(os.path.join(self.run_dir, "qubesdb.work.5.lock"))
+        daemon = self.dom0()
+        self.assertIn("cannot tell whether another daemon serves", daemon.output())
+        self.fill(daemon)
+
+    def test_two_at_once(self):
+        """One of them ends the other, and is the one that is found, whoever came first."""
+        for _ in range(8):
+            old = self.dom0()
+            two = [self.begin_take_over(old) for _ in range(2)]
+            os.kill(old.pid, signal.SIGCONT)
+            self.assertEqual(old.wait(), 0)
+            when(lambda: two.remove(next(d for d in two if not d.is_running())), StopIteration)
+            new, = two
+            new.wait_ready()
+            with new.connect() as c, new.connect(ro=True):
+                c.write("/new", "1")
+            with open(os.path.join(self.run_dir, "qubesdb.work.pid"), encoding="ascii") as f:
+                self.assertEqual(int(f.read()), new.pid)
+            new.stop()
+            self.assertEqual(os.listdir(self.run_dir), ["qubesdb.work.state"])
+
     def test_another_domid(self):
         """A VM that was started again, while the daemon of the one before has not ended."""
         old = self.dom0()

@@ -410,7 +410,8 @@ class Busy(Failing):
         first = self.failing("pwrite", errno.ENOSPC)
         with first.connect() as c:
             c.write("/old", "1")
-        second = self.dom0()
+        second = self.dom0("dom0.2", options=[f"--state={self.state}"],
+                           env={"VCHAN_SOCKET_DIR": self.run_dir})
         entries = self.fill(second)
         self.break_it(False)
         self.wait_for(first, "is kept by another daemon")
