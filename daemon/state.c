@@ -141,17 +141,6 @@ static void try_later(struct state *s)
 	s->delay_s = s->delay_s * 2 < LAST_DELAY_S ? s->delay_s * 2 : LAST_DELAY_S;
 }
 
-void state_commit(struct state *s)
-{
-	if (!s->path || s->is_failing ||
-	    !journal_prepare(&s->domain->journal, &s->domain->replica) || commit(s))
-		return;
-	if (commit_anew(s))
-		log_info("all is written to the state %s now", s->path);
-	else
-		try_later(s);
-}
-
 /* ---- after a failure ---- */
 
 static bool try_again(struct state *s)
@@ -169,12 +158,35 @@ static bool try_again(struct state *s)
 	return true;
 }
 
+static void replace(struct state *s)
+{
+	log_warning("the state %s has been removed: it is written anew", s->path);
+	state_suspend(s);
+	if (!try_again(s))
+		try_later(s);
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *context)
 {
 	struct state *s = context;
 
 	(void)fd, (void)what;
 	if (!try_again(s))
+		try_later(s);
+}
+
+void state_commit(struct state *s)
+{
+	if (!s->path || s->is_failing ||
+	    !journal_prepare(&s->domain->journal, &s->domain->replica))
+		return;
+	if (state_is_removed(s))
+		replace(s);
+	else if (commit(s))
+		return;
+	else if (commit_anew(s))
+		log_info("all is written to the state %s now", s->path);
+	else
 		try_later(s);
 }
 
@@ -230,6 +242,8 @@ void state_close(struct state *s)
 		return;
 	if (s->is_failing)
 		try_again(s);
+	else if (state_is_removed(s))
+		replace(s);
 	else
 		state_commit(s);
 	if (s->is_open && statefile_empty_log(&s->file))

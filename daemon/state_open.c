@@ -153,6 +153,7 @@ static void adopt(struct state *s)
 
 	for (int i = 0; i < STATE_FILES; i++) {
 		snprintf(name, sizeof(name), "%s%s", s->path, suffixes[i]);
+		installed_forget(&s->installed[i]);
 		installed_adopt(&s->installed[i], name);
 	}
 }
@@ -341,20 +342,17 @@ static int empty_log(const struct state *s)
 
 static bool empty(struct state *s)
 {
-	int r;
+	const int r = ftruncate(s->fd, 0) < 0 ? -errno : empty_log(s);
 
-	if (!is_at_path(s)) {
-		state_forget(s);
-		return false;
-	}
-	r = ftruncate(s->fd, 0) < 0 ? -errno : empty_log(s);
 	if (r < 0) {
 		log_error("cannot empty the state %s: %s", s->path, strerror(-r));
 		return false;
 	}
 	s->is_new = true;
-	if (open_file(s, &s->owner) == STATEFILE_FINE)
+	if (open_file(s, &s->owner) == STATEFILE_FINE) {
+		adopt(s);
 		return true;
+	}
 	state_suspend(s);
 	return false;
 }
@@ -370,10 +368,24 @@ static bool is_anothers(const struct state *s)
 	return held;
 }
 
+static bool is_removed(int fd)
+{
+	struct stat ours;
+
+	return fd >= 0 && fstat(fd, &ours) == 0 && ours.st_nlink == 0;
+}
+
+bool state_is_removed(const struct state *s)
+{
+	return is_removed(s->fd) || is_removed(s->installed[1].fd);
+}
+
 bool state_begin_again(struct state *s)
 {
-	if (s->fd >= 0)
+	if (s->fd >= 0 && is_at_path(s))
 		return empty(s);
+	installed_remove(&s->installed[1]); /* which is not a new file's */
+	state_forget(s);
 	if (!is_there(s))
 		return create(s);
 	if (!is_anothers(s))

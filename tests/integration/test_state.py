@@ -127,6 +127,39 @@ class Restart(StateCase):
         self.assert_equal_ends(dom0, vm)
 
 
+class Removed(StateCase):
+    """Somebody removes the file, or its log, under the daemon."""
+
+    def check_written_anew(self, *suffixes):
+        daemon = self.dom0()
+        entries = self.fill(daemon)
+        for suffix in suffixes:
+            os.unlink(self.state + suffix)
+        with daemon.connect() as c:
+            c.write("/then", "1")
+        self.assertIn("has been removed", daemon.output())
+        daemon.kill()
+        self.assert_same(self.entries(self.dom0()), {**entries, "/then": b"1"})
+        self.assertEqual(self.aside(), [])
+
+    def test_file(self):
+        self.check_written_anew("")
+
+    def test_log(self):
+        self.check_written_anew("-wal")
+
+    def test_both(self):
+        self.check_written_anew("", "-wal")
+
+    def test_at_the_end(self):
+        daemon = self.dom0()
+        entries = self.fill(daemon)
+        os.unlink(self.state)
+        os.unlink(self.state + "-wal")
+        daemon.stop()
+        self.assert_same(self.entries(self.dom0()), entries)
+
+
 class Options(StateCase):
     def check_kept_at(self, path, options, **more):
         daemon = self.dom0(options=options, **more)
