@@ -10,7 +10,8 @@
  *
  * A VM that was saved wakes up as another domain, without its mappings. The kernel then
  * sets the watches in xenstore anew, so each of them fires: that is when the own id is
- * read again, and the ring touched, which xen_island.c makes safe.
+ * read again, and the ring given up or, should the id be the same, touched, which
+ * xen_island.c makes safe.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -138,18 +139,28 @@ static int attempt(struct xen_vchan *v)
 	return r;
 }
 
-/* This may be another domain now, and the ring lost. */
+/* The ring is lost then; a PVH guest's reads as anything, and raises no signal. */
+static bool is_another(struct xen_vchan *v)
+{
+	const int domid = read_number(v, OWN_DOMID);
+
+	if (domid < 0 || domid == v->own_domid)
+		return false;
+	if (v->ring)
+		xen_island_sink(&v->island);
+	return true;
+}
+
 static void look_who_this_is(struct xen_vchan *v)
 {
 	char key[sizeof(v->path) + 16];
-	const int domid = read_number(v, OWN_DOMID);
 
 	v->may_be_another = false;
-	if (domid >= 0 && domid != v->own_domid) {
-		log_info("this is now domain %d", domid);
+	if (is_another(v)) {
 		key_of(v, "event-channel", key, sizeof(key));
 		xs_unwatch(v->store, key, RING_TOKEN);
 		watch_for_ring(v);
+		log_info("this is now domain %d", v->own_domid);
 	}
 	if (v->ring)
 		xen_ring_offer(v);
@@ -163,9 +174,13 @@ static void store_changed(struct xen_vchan *v)
 		xen_attempt(v);
 }
 
-/* Closing the event channel of a ring that was lost makes Linux kill the process. */
+/*
+ * Closing the event channel of a ring that was lost makes Linux kill the process. The
+ * watch that tells of it may not have been heard yet.
+ */
 static void close_ring(struct xen_vchan *v)
 {
+	is_another(v);
 	libxenvchan_is_open(v->ring);
 	if (v->island.sunk)
 		v->ring->event = NULL;

@@ -8,9 +8,10 @@
  * Where the library maps a ring cannot be told to it. But Linux takes the highest gap
  * that is large enough, so all higher ones are filled before, and the 2 MiB afterwards.
  *
- * The first touch of a lost ring raises SIGBUS. Its handler has to tell the kernel not to
- * clear a byte of the ring when it is unmapped, for the kernel would fault itself; then
- * it puts empty pages in place of the ring, which read as one that is closed.
+ * In a PV guest the first touch of a lost ring raises SIGBUS. Its handler has to tell the
+ * kernel not to clear a byte of the ring when it is unmapped, for the kernel would fault
+ * itself; then it puts empty pages in place of the ring, which read as one that is
+ * closed. In a PVH guest the caller has to find out, and xen_island_sink() does the same.
  */
 #include "daemon/vchan/xen_island.h"
 
@@ -50,6 +51,16 @@ static bool sink(struct xen_island *i)
 	i->sunk = true;
 	return ioctl(i->gntdev, IOCTL_GNTDEV_SET_UNMAP_NOTIFY, &silent) == 0 &&
 	       map(i->base, ISLAND_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED) != MAP_FAILED;
+}
+
+void xen_island_sink(struct xen_island *i)
+{
+	const struct xen_island *one = inhabited;
+
+	while (one && one != i)
+		one = one->next;
+	if (one && !i->sunk)
+		sink(i);
 }
 
 /* What cannot be mended happens again at once, and then is fatal. */

@@ -31,6 +31,9 @@ int xen_island_open(struct xen_island *i);
  */
 int xen_island_settle(struct xen_island *i, const struct libxenvchan *ring);
 
+/* Does to a ring that is known to be lost what its first touch does in a PV guest. */
+void xen_island_sink(struct xen_island *i);
+
 /* Nothing in it is needed any more. */
 void xen_island_clear(struct xen_island *i);
 

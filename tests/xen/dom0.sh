@@ -18,11 +18,13 @@ note() {
 	echo "# $scenario: $*" >&9
 }
 
-# guest_create NAME FUNCTION: a paused guest that will run FUNCTION. Its domid is in $domid.
+# guest_create NAME FUNCTION: a paused guest that will run FUNCTION, of type $guest_type (pv or pvh).
+# Its domid is in $domid.
+guest_type=pv
 guest_create() {
 	cat >"/run/$1.cfg" <<-END
 		name = "$1"
-		type = "pv"
+		type = "$guest_type"
 		memory = 192
 		vcpus = 1
 		kernel = "/guest/vmlinux"

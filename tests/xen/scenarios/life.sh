@@ -140,3 +140,9 @@ scenario_resume() {
 	step "destroy the restored guest"
 	ends_with resume xl destroy resume
 }
+
+# The same where the guest is not told of a lost ring by a fault.
+scenario_resume_pvh() {
+	guest_type=pvh
+	scenario_resume
+}

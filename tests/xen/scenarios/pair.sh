@@ -127,6 +127,11 @@ scenario_sync() {
 	await_poll 60 daemon_gone sync
 }
 
+scenario_sync_pvh() {
+	guest_type=pvh
+	scenario_sync
+}
+
 # daemon_left NAME: the files of the daemon for NAME that are there, but for its state.
 daemon_left() {
 	find /var/run/qubes -name "qubesdb.$1.*" ! -name "*.state*"
