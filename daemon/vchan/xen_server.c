@@ -114,26 +114,43 @@ static int attempt(struct xen_vchan *v)
 	return xen_ring_begin(v, ring);
 }
 
+/* Makes the change in one transaction, again if others were in the way. */
+static void transact(struct xen_vchan *v,
+		     void (*change)(const struct xen_vchan *v, xs_transaction_t t))
+{
+	xs_transaction_t t;
+	bool done = false;
+
+	while (!done && (t = xs_transaction_start(v->store)) != XBT_NULL) {
+		change(v, t);
+		done = xs_transaction_end(v->store, t, false) || errno != EAGAIN;
+	}
+}
+
 /* Another daemon for this VM may have published its own ring there meanwhile. */
-static bool keys_are_ours(const struct xen_vchan *v)
+static bool keys_are_ours(const struct xen_vchan *v, xs_transaction_t t)
 {
 	char key[sizeof(v->path) + 16], *value;
 	bool ours;
 
-	if (!v->store)
-		return false;
 	snprintf(key, sizeof(key), "%s/event-channel", v->path);
-	value = xs_read(v->store, XBT_NULL, key, NULL);
+	value = xs_read(v->store, t, key, NULL);
 	ours = value && strtoul(value, NULL, 10) == v->ring->event_port;
 	free(value);
 	return ours;
 }
 
+static void remove_keys(const struct xen_vchan *v, xs_transaction_t t)
+{
+	if (keys_are_ours(v, t))
+		xs_rm(v->store, t, v->path);
+}
+
 /* What is forgotten here libxenvchan_close() would remove, whosever it is. */
 static void withdraw_keys(struct xen_vchan *v)
 {
-	if (keys_are_ours(v))
-		xs_rm(v->store, XBT_NULL, v->path);
+	if (v->store)
+		transact(v, remove_keys);
 	free(v->ring->xs_path);
 	v->ring->xs_path = NULL;
 }
@@ -146,28 +163,23 @@ static void close_ring(struct xen_vchan *v)
 }
 
 /* Servers of other ports share the directory. */
-static void remove_directory(struct xen_vchan *v)
+static void remove_directory(const struct xen_vchan *v, xs_transaction_t t)
 {
 	char directory[sizeof(v->path)], **names;
-	xs_transaction_t t;
 	unsigned n;
-	bool done = false;
 
 	snprintf(directory, sizeof(directory), "data/vchan/%d",
 		 v->common.address.remote_domid);
-	while (!done && (t = xs_transaction_start(v->store)) != XBT_NULL) {
-		names = xs_directory(v->store, t, directory, &n);
-		if (names && n == 0)
-			xs_rm(v->store, t, directory);
-		free(names);
-		done = xs_transaction_end(v->store, t, false) || errno != EAGAIN;
-	}
+	names = xs_directory(v->store, t, directory, &n);
+	if (names && n == 0)
+		xs_rm(v->store, t, directory);
+	free(names);
 }
 
 static void end(struct xen_vchan *v)
 {
 	if (v->store && v->path[0] != '\0')
-		remove_directory(v);
+		transact(v, remove_directory);
 	if (v->control)
 		xc_interface_close(v->control);
 }
