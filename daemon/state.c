@@ -114,7 +114,7 @@ static bool commit_anew(struct state *s)
 	journal_failed(&s->domain->journal);
 	if (!commit(s))
 		return false;
-	if (statefile_empty_log(&s->file))
+	if (statefile_begin_wal(&s->file))
 		return true;
 	log_failure(s);
 	return false;
@@ -246,7 +246,7 @@ void state_close(struct state *s)
 		replace(s);
 	else
 		state_commit(s);
-	if (s->is_open && statefile_empty_log(&s->file))
+	if (s->is_open && statefile_end_wal(&s->file))
 		installed_remove(&s->installed[1]);
 	end(s);
 }

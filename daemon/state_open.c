@@ -262,7 +262,7 @@ static enum statefile_result load(struct state *s)
 		return result;
 	}
 	/* What a crash has left of a commit would be taken for damage after the next. */
-	statefile_empty_log(&s->file);
+	statefile_begin_wal(&s->file);
 	s->owner = owner;
 	s->domain->replica.id = owner.generation;
 	s->snapshot_size = size_of_snapshot(s->domain);

@@ -43,6 +43,7 @@ struct statefile {
 	struct sqlite3_stmt *statements[STATEFILE_STATEMENTS];
 	uint64_t seed;  /* for the owner */
 	uint64_t epoch; /* how many logs were begun before the current one */
+	bool needs_wal; /* as the file itself says */
 	struct statelog current;
 	struct statelog next;
 };
@@ -99,7 +100,12 @@ bool statefile_begin_log(struct statefile *f);
 bool statefile_append_next(struct statefile *f, const uint8_t *bytes, size_t len);
 bool statefile_use_log(struct statefile *f);
 
-/* Moves everything out of the write-ahead log, which is then not needed. */
-bool statefile_empty_log(struct statefile *f);
+/*
+ * Moves everything out of the write-ahead log, and begins that anew. From then on the
+ * file says that it needs the log, and is damaged without (walcheck.h); until, in the
+ * end, everything is in the file alone.
+ */
+bool statefile_begin_wal(struct statefile *f);
+bool statefile_end_wal(struct statefile *f);
 
 #endif

@@ -107,16 +107,26 @@ static bool is_valid(struct wal *l)
 	return is_current(l) && is_sum(l, l->frame + 16);
 }
 
-static enum statefile_result check(struct wal *l)
+/* It got its size before anything was written to it. */
+static bool is_blank(const struct wal *l)
+{
+	static const uint8_t zeros[HEADER_SIZE];
+
+	return memcmp(l->frame, zeros, sizeof(zeros)) == 0;
+}
+
+static enum statefile_result check(struct wal *l, bool *is_there)
 {
 	unsigned commits = 0;
 	bool is_behind = false;
 	ssize_t n = take(l, HEADER_SIZE);
 
-	if (n > 0 && (n < HEADER_SIZE || !is_header(l)))
+	if (n > 0 && n < HEADER_SIZE)
 		return STATEFILE_DAMAGED;
-	if (n <= 0)
+	if (n <= 0 || is_blank(l))
 		return n < 0 ? STATEFILE_FAILED : STATEFILE_FINE;
+	if (!is_header(l))
+		return STATEFILE_DAMAGED;
 	while ((n = take(l, FRAME_HEADER_SIZE + l->page_size)) >= FRAME_HEADER_SIZE) {
 		is_behind = is_behind ||
 			    n < (ssize_t)(FRAME_HEADER_SIZE + l->page_size) ||
@@ -126,16 +136,18 @@ static enum statefile_result check(struct wal *l)
 	}
 	if (n < 0)
 		return STATEFILE_FAILED;
+	*is_there = l->at >= WAL_SIZE;
 	return commits > COMMITS_UNDER_WAY ? STATEFILE_DAMAGED : STATEFILE_FINE;
 }
 
-enum statefile_result walcheck(const char *path)
+enum statefile_result walcheck(const char *path, bool *is_there)
 {
 	enum statefile_result result;
 	struct wal *l;
 	char name[PATH_MAX];
 	int error;
 
+	*is_there = false;
 	snprintf(name, sizeof(name), "%s-wal", path);
 	l = calloc(1, sizeof(*l));
 	if (!l)
@@ -146,7 +158,7 @@ enum statefile_result walcheck(const char *path)
 		free(l);
 		return result;
 	}
-	result = check(l);
+	result = check(l, is_there);
 	error = errno;
 	close(l->fd);
 	free(l);

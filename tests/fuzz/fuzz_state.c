@@ -150,7 +150,7 @@ static void write_rows(struct script *s, struct rows *rows)
 		memcpy(rows->bytes[rows->n], records, len);
 		fuzz_require(statefile_append(&file, records, len));
 	}
-	fuzz_require(statefile_empty_log(&file));
+	fuzz_require(statefile_end_wal(&file));
 	statefile_close(&file);
 }
 

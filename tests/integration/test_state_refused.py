@@ -93,10 +93,66 @@ class Refused(StateCase):
         self.check_set_aside("is damaged", old)
 
 
+class WithoutItsLog(StateCase):
+    """What is left looks like a state: that of some time ago."""
+
+    def check(self, change):
+        self.make()
+        change(self.state + "-wal")
+        self.check_set_aside("is damaged")
+
+    def test_missing(self):
+        self.check(os.unlink)
+
+    def test_empty(self):
+        self.check(lambda log: os.truncate(log, 0))
+
+    def test_cut(self):
+        for size in 32, 32 + 4120, 32 + 10 * 4120, 32 + 10 * 4120 + 2000, 32 + 150 * 4120:
+            with self.subTest(size):
+                self.clear()
+                self.check(lambda log, size=size: os.truncate(log, size))
+
+    def test_zeros(self):
+        def wipe(log):
+            size = os.path.getsize(log)
+            os.truncate(log, 0)
+            os.truncate(log, size)
+        self.check(wipe)
+
+    def test_vm_brings_all_back(self):
+        """Instead of losing what dom0 has lost, or getting back what it has removed."""
+        dom0, vm = self.pair()
+        with dom0.connect() as a, vm.connect() as b:
+            for i in range(20):
+                a.write(f"/e/{i}", "old")
+            a.rm("/e/3")
+            a.write("/e/4", "new")
+            self.sync(a, b)
+            self.sync(b, a)
+            before = a.snapshot()
+        dom0.kill()
+        os.truncate(self.state + "-wal", 32 + 20 * 4120)
+        dom0 = self.dom0()
+        self.assertIn("is damaged: it is moved to", dom0.output())
+        with dom0.connect() as a, vm.connect() as b:
+            self.sync(b, a)
+            self.assert_same(a.snapshot(), before)
+        self.assert_equal_ends(dom0, vm)
+
+    def test_after_the_end(self):
+        """Nothing is missed then."""
+        daemon = self.dom0()
+        entries = self.fill(daemon)
+        daemon.stop()
+        self.assertFalse(os.path.exists(self.state + "-wal"))
+        self.assert_same(self.entries(self.dom0()), entries)
+
+
 class Damaged(StateCase):
     """
-    All that was acknowledged or, said in the log, nothing. Damage at the end of the write-ahead
-    log may cost one or two commits. (Every offset: tests/unit/test_statefile.c.)
+    All that was acknowledged or, said in the log, nothing. A changed byte at the end of the
+    write-ahead log may cost one or two commits. (Every offset: tests/unit/test_statefile.c.)
     """
 
     def setUp(self):
@@ -126,7 +182,8 @@ class Damaged(StateCase):
         return refused
 
     def some(self, suffix):
-        size = os.path.getsize(self.home / ("saved" + suffix))
+        with open(self.home / ("saved" + suffix), "rb") as f:
+            size = len(f.read().rstrip(b"\0"))
         return [*range(0, size, size // 40), size - 1]
 
     def test_byte(self):

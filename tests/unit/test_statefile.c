@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * State files that were cut, or of which a byte was changed. Reading one gives all rows,
- * or says that it cannot be used, and leaves it as it was. Only where the end of the
- * write-ahead log is damaged one of the last commits may be missing: that is what a crash
- * in the middle of one looks like.
+ * or says that it cannot be used, and leaves it as it was. Only where a byte at the end
+ * of the write-ahead log was changed one of the last commits may be missing: that is what
+ * a crash in the middle of one looks like.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,8 +18,10 @@
 #define LAST_PAGES 8400
 #define GENERATION 0x1122334455667788u
 
+/* Of a log there is more, all zeros. */
 struct image {
 	uint8_t bytes[256 * 1024];
+	size_t used;
 	size_t len;
 };
 
@@ -63,12 +65,18 @@ static void load(struct image *to, const char *name)
 {
 	const int fd = open(name, O_RDONLY);
 	ssize_t n = fd < 0 ? 0 : read(fd, to->bytes, sizeof(to->bytes));
+	struct stat st = {.st_size = 0};
 
 	ck_assert_int_ge(n, 0);
-	ck_assert_uint_lt((size_t)n, sizeof(to->bytes));
-	to->len = (size_t)n;
-	if (fd >= 0)
+	if (fd >= 0) {
+		ck_assert_int_eq(fstat(fd, &st), 0);
 		close(fd);
+	}
+	to->len = (size_t)st.st_size;
+	while (n > 0 && to->bytes[n - 1] == 0)
+		n--;
+	ck_assert_uint_lt((size_t)n, sizeof(to->bytes));
+	to->used = (size_t)n;
 }
 
 static void store(const struct image *from, const char *name)
@@ -79,7 +87,8 @@ static void store(const struct image *from, const char *name)
 	if (from->len == 0 && name == path[1])
 		return;
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	ck_assert_int_eq(write(fd, from->bytes, from->len), (ssize_t)from->len);
+	ck_assert_int_eq(write(fd, from->bytes, from->used), (ssize_t)from->used);
+	ck_assert_int_eq(ftruncate(fd, (off_t)from->len), 0);
 	close(fd);
 }
 
@@ -114,7 +123,7 @@ static void make(bool killed)
 	for (unsigned i = 0; i < ROWS; i++)
 		append(&f, i);
 	if (!killed)
-		ck_assert(statefile_empty_log(&f));
+		ck_assert(statefile_end_wal(&f));
 	for (int i = 0; i < 2; i++)
 		load(&whole[i], path[i]);
 	statefile_close(&f);
@@ -129,7 +138,7 @@ static void assert_unchanged(size_t at)
 	for (int i = 0; i < 2; i++) {
 		load(&now, path[i]);
 		ck_assert_msg(now.len == changed[i].len &&
-				      memcmp(now.bytes, changed[i].bytes, now.len) == 0,
+				      memcmp(now.bytes, changed[i].bytes, now.used) == 0,
 			      "file %d was changed at %zu", i, at);
 	}
 }
@@ -159,8 +168,7 @@ static int open_changed(size_t at)
 static void restore(void)
 {
 	for (int i = 0; i < 2; i++) {
-		changed[i].len = whole[i].len;
-		memcpy(changed[i].bytes, whole[i].bytes, whole[i].len);
+		changed[i] = whole[i];
 	}
 }
 
@@ -183,7 +191,7 @@ static struct outcomes flip_all(int file, uint8_t bits, size_t step)
 	struct outcomes o = {0};
 
 	restore();
-	for (size_t at = 0; at < whole[file].len; at += step) {
+	for (size_t at = 0; at < whole[file].used; at += step) {
 		int rows;
 
 		changed[file].bytes[at] ^= bits;
@@ -222,10 +230,16 @@ START_TEST(any_byte_of_a_log)
 }
 END_TEST
 
-/* Every byte of the last pages, and some of those before. */
-static size_t next_cut(size_t len, const struct image *i)
+static void cut(struct image *i, size_t len)
 {
-	return len + LAST_PAGES < i->len ? len + 101 : len + 1;
+	i->len = len;
+	i->used = len < i->used ? len : i->used;
+}
+
+/* Every byte of the last pages, and some of those before. */
+static size_t next_cut(size_t len, size_t end)
+{
+	return len + LAST_PAGES < end ? len + 101 : len + 1;
 }
 
 START_TEST(a_file_cut_anywhere)
@@ -233,9 +247,9 @@ START_TEST(a_file_cut_anywhere)
 	struct outcomes o = {0};
 
 	make(false);
-	restore();
-	for (size_t len = 1; len < whole[0].len; len = next_cut(len, &whole[0])) {
-		changed[0].len = len;
+	for (size_t len = 1; len < whole[0].len; len = next_cut(len, whole[0].len)) {
+		restore();
+		cut(&changed[0], len);
 		count(&o, open_changed(len));
 	}
 	ck_assert_uint_eq(o.earlier, 0);
@@ -245,19 +259,35 @@ END_TEST
 
 START_TEST(a_log_cut_anywhere)
 {
-	struct outcomes o = {0};
-	int before = -1, now;
+	make(true);
+	for (size_t len = 0; len < whole[1].used; len = next_cut(len, whole[1].used)) {
+		restore();
+		cut(&changed[1], len);
+		ck_assert_int_eq(open_changed(len), -1);
+	}
+	for (size_t len = whole[1].used; len < whole[1].len; len += 4099) {
+		restore();
+		cut(&changed[1], len);
+		ck_assert_int_eq(open_changed(len), -1);
+	}
+	restore();
+	cut(&changed[1], whole[1].len - 1);
+	ck_assert_int_eq(open_changed(changed[1].len), -1);
+}
+END_TEST
 
+/* Between two steps of beginning and ending the log, as a crash leaves it. */
+START_TEST(a_log_that_is_not_needed)
+{
+	make(false);
+	restore();
+	ck_assert_int_eq(open_changed(0), ROWS);
+	changed[1].len = 1000000; /* of zeros */
+	ck_assert_int_eq(open_changed(0), ROWS);
 	make(true);
 	restore();
-	for (size_t len = 0; len < whole[1].len; len = next_cut(len, &whole[1])) {
-		changed[1].len = len;
-		now = open_changed(len);
-		ck_assert_msg(now >= before, "at %zu: %d after %d", len, now, before);
-		before = now;
-		count(&o, now);
-	}
-	ck_assert_uint_eq(o.whole, 0);
+	changed[1].used = 0;
+	ck_assert_int_eq(open_changed(0), -1);
 }
 END_TEST
 
@@ -268,6 +298,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, any_byte_of_a_log);
 	tcase_add_test(t, a_file_cut_anywhere);
 	tcase_add_test(t, a_log_cut_anywhere);
+	tcase_add_test(t, a_log_that_is_not_needed);
 }
 
 UNIT_MAIN("statefile", fill)
