@@ -31,9 +31,6 @@ _Static_assert(OUTQ_UNIT <= VCHAN_PIECE_SIZE, "else ready() might never come");
 /* Writes in one turn, so that a peer that reads fast does not hold up local clients. */
 #define WRITES_PER_TURN 8
 
-/* Reads before these, at most, if the peer would die of a full ring. */
-#define READS_BEFORE_WRITES 4
-
 /* So long an answer waits for another message to leave with, and any for memory. */
 #define ANSWER_DELAY_US 5000
 
@@ -134,15 +131,14 @@ static void on_connected(void *context)
 	replica_connected(l->replica);
 }
 
-/* Returns whether there may be more. */
-static bool read_once(struct link *l)
+static void read_once(struct link *l)
 {
 	uint8_t *space;
 	size_t room = replica_space(l->replica, &space);
 	ssize_t n;
 
 	if (room == 0)
-		return false;
+		return;
 	n = vchan_read(l->vchan, space, room);
 	if (n > 0) {
 		l->moved += (size_t)n;
@@ -150,21 +146,12 @@ static bool read_once(struct link *l)
 	} else if (n != -EAGAIN) {
 		end(l, "", false);
 	}
-	return n > 0;
 }
 
 /* One read a turn: what remains is ready again in the next, after the local clients. */
 static void on_ready(void *context)
 {
 	read_once(context);
-}
-
-/* A legacy peer exits when it finds no room for its answer to an RM. */
-static void make_room_for_answers(struct link *l)
-{
-	for (int i = 0; i < READS_BEFORE_WRITES && l->replica->peer_is_legacy; i++)
-		if (!read_once(l))
-			return;
 }
 
 static void on_gone(void *context)
@@ -253,8 +240,6 @@ bool link_turn(struct link *l)
 	uint8_t *space;
 	int writes = 0;
 
-	if (l->connected)
-		make_room_for_answers(l);
 	if (!l->connected)
 		return false;
 	replica_run(l->replica);
@@ -279,6 +264,8 @@ void link_resume(struct link *l)
 {
 	if (replica_has_work(l->replica))
 		replica_resume(l->replica);
+	else if (l->connected && replica_drains_first(l->replica))
+		read_once(l);
 }
 
 bool link_is_settled(const struct link *l)

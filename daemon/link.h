@@ -45,7 +45,10 @@ int link_open(struct link *l, struct replica *replica,
  */
 bool link_turn(struct link *l);
 
-/* Goes on with what the last turn has left. */
+/*
+ * Goes on with what the last turn has left, and takes what must not stay in the vchan: to
+ * be called in each turn before what it has changed is committed.
+ */
 void link_resume(struct link *l);
 
 /* Whether nothing would be lost if it were closed now. */

@@ -296,6 +296,12 @@ bool replica_is_settled(const struct replica *r)
 	       changes_in_flight(&r->changes) == 0;
 }
 
+bool replica_drains_first(const struct replica *r)
+{
+	return r->peer_is_legacy &&
+	       (r->answers < outq_used(&r->out) || changes_next(&r->changes));
+}
+
 const uint8_t *replica_output(struct replica *r, size_t max, size_t *len)
 {
 	return outq_peek(&r->out, max, len);

@@ -109,6 +109,12 @@ bool replica_may_wait(const struct replica *r);
  */
 bool replica_is_settled(const struct replica *r);
 
+/*
+ * Whether all that has arrived is to be read before more is sent: a legacy peer is about
+ * to get operations, and exits if it finds no room for its answer to an RM.
+ */
+bool replica_drains_first(const struct replica *r);
+
 /* At most `max` bytes to be put into the vchan, all of them at once; see outq_peek(). */
 const uint8_t *replica_output(struct replica *r, size_t max, size_t *len);
 void replica_sent(struct replica *r, size_t len);

@@ -101,7 +101,7 @@ class Allocations(Scene):
             while c.event() != "/b/x":
                 pass
             c.write_many({f"/b/{n}": str(n) * 700 for n in range(9)})
-            assert c.list("/b/x") == ["/b/x"] and c.ask(STATUS, "/daemon")
+            assert c.list("/b/x") == ["/b/x"] and c.ask(STATUS, "@/daemon")
             c.rm("/b/x")
             c.check()
         self.served(daemon, job)

@@ -379,7 +379,7 @@ static void turn(struct end *e)
 	const int most = e->world->config->faults & FAULT_SLOW ? 1 : WRITES_PER_TURN;
 	int writes = 0;
 
-	if (e->attached && r->peer_is_legacy)
+	if (e->attached && replica_drains_first(r))
 		deliver(e, 0);
 	enter(e);
 	if (e->attached) {
