@@ -222,7 +222,7 @@ static ssize_t write_ring(struct vchan *common, const void *buf, size_t len)
 	return n;
 }
 
-/* ---- attempts and xenstore ---- */
+/* ---- attempts and xenstore, which runs as long as the machine does ---- */
 
 static void retry_later(struct xen_vchan *v)
 {
@@ -253,14 +253,8 @@ static void on_store_event(evutil_socket_t fd, short what, void *context)
 		free(change);
 		any = true;
 	}
-	if (errno != EAGAIN) {
-		log_warning("xenstore has gone, and is looked for again: %s",
-			    strerror(errno));
-		close_store(v);
-		retry_later(v);
-	} else if (any) {
+	if (any)
 		v->end->store_changed(v);
-	}
 }
 
 static int open_store(struct xen_vchan *v)
@@ -291,7 +285,7 @@ static int open_store(struct xen_vchan *v)
 void xen_attempt(struct xen_vchan *v)
 {
 	event_del(&v->retry);
-	if ((!v->store && open_store(v) < 0) || (!v->ring && v->end->attempt(v) < 0))
+	if (!v->ring && v->end->attempt(v) < 0)
 		retry_later(v);
 }
 

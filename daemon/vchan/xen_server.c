@@ -50,8 +50,7 @@ static int begin(struct xen_vchan *v)
 {
 	int r;
 
-	if (!v->control)
-		v->control = xc_interface_open(NULL, NULL, 0);
+	v->control = xc_interface_open(NULL, NULL, 0);
 	if (!v->control || !xs_watch(v->store, DOMAIN_ENDED, "")) {
 		r = -errno;
 		log_error("cannot watch over domain %d: %s; may this user open "
@@ -59,7 +58,7 @@ static int begin(struct xen_vchan *v)
 			  v->common.address.remote_domid, strerror(-r));
 		return r;
 	}
-	if (v->path[0] == '\0' && is_gone(v)) {
+	if (is_gone(v)) {
 		log_error("there is no domain %d; xl list tells which there are",
 			  v->common.address.remote_domid);
 		return -ESRCH;
@@ -149,8 +148,7 @@ static void remove_keys(const struct xen_vchan *v, xs_transaction_t t)
 /* What is forgotten here libxenvchan_close() would remove, whosever it is. */
 static void withdraw_keys(struct xen_vchan *v)
 {
-	if (v->store)
-		transact(v, remove_keys);
+	transact(v, remove_keys);
 	free(v->ring->xs_path);
 	v->ring->xs_path = NULL;
 }
@@ -178,7 +176,7 @@ static void remove_directory(const struct xen_vchan *v, xs_transaction_t t)
 
 static void end(struct xen_vchan *v)
 {
-	if (v->store && v->path[0] != '\0')
+	if (v->path[0] != '\0')
 		transact(v, remove_directory);
 	if (v->control)
 		xc_interface_close(v->control);
