@@ -291,8 +291,11 @@ void xen_attempt(struct xen_vchan *v)
 
 static void on_retry(evutil_socket_t fd, short what, void *context)
 {
+	struct xen_vchan *v = context;
+
 	(void)fd, (void)what;
-	xen_attempt(context);
+	v->is_pausing = false;
+	xen_attempt(v);
 }
 
 /* ---- the transport ---- */
@@ -337,8 +340,11 @@ static int open_xen(struct vchan **ret, const struct vchan *common)
 
 static void restart_xen(struct vchan *common, unsigned delay_ms)
 {
-	end_ring(of(common));
-	schedule(&of(common)->retry, delay_ms);
+	struct xen_vchan *v = of(common);
+
+	end_ring(v);
+	v->is_pausing = true;
+	schedule(&v->retry, delay_ms);
 }
 
 const struct vchan_transport vchan_xen_transport = {

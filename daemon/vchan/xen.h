@@ -37,8 +37,9 @@ struct xen_vchan {
 	struct xs_handle *store;
 	struct libxenvchan *ring; /* NULL: none, an attempt will be made */
 	bool connected;
-	bool listening; /* as vchan_listen_to() says */
-	bool unread;    /* nothing will tell of what may be there to read */
+	bool listening;  /* as vchan_listen_to() says */
+	bool is_pausing; /* as vchan_restart() says */
+	bool unread;     /* nothing will tell of what may be there to read */
 	uint32_t consumed;
 	uint32_t produced;
 	unsigned retry_ms;

@@ -170,7 +170,7 @@ static void store_changed(struct xen_vchan *v)
 {
 	if (v->may_be_another)
 		look_who_this_is(v);
-	if (!v->ring)
+	if (!v->ring && !v->is_pausing)
 		xen_attempt(v);
 }
 

@@ -78,6 +78,42 @@ static void restart_unconnected(struct end *e)
 	part(e);
 }
 
+struct pause {
+	const struct end *end;
+	bool over;
+};
+
+static void at_half_time(evutil_socket_t fd, short what, void *context)
+{
+	struct pause *p = context;
+
+	(void)fd, (void)what;
+	check(p->end->connected == 1, "the pause is over before its time");
+	p->over = true;
+}
+
+/* A client that is to wait does so, whatever the server does meanwhile. */
+static void restart_later(struct end *e)
+{
+	static const struct timeval half = {.tv_usec = 500000};
+	struct pause p = {.end = e, .over = e->server};
+
+	end_open(e);
+	end_meet(e, 1, 1);
+	control_sync("both are connected");
+	if (!e->server) {
+		event_base_once(control_base(), -1, EV_TIMEOUT, at_half_time, &p, &half);
+		vchan_restart(e->vchan, 1000);
+	}
+	control_sync("the client has begun to wait");
+	if (e->server)
+		vchan_restart(e->vchan, 0);
+	while (!p.over)
+		control_turn();
+	end_meet(e, 2, 2);
+	part(e);
+}
+
 /* Serves the one; the other, if it can already write, is not heard. */
 static void serve_two(struct end *e)
 {
@@ -243,6 +279,7 @@ const struct conformance_case lasting_cases[] = {
 	{"reconnect", reconnect},
 	{"reconnect_at_once", reconnect_at_once},
 	{"restart_unconnected", restart_unconnected},
+	{"restart_later", restart_later},
 	{"second_client", second_client},
 	{"server_acts_in_handlers", server_acts_in_handlers},
 	{"client_acts_in_handlers", client_acts_in_handlers},
