@@ -13,6 +13,11 @@ fail() {
 	exit 1
 }
 
+# not COMMAND...: ends the scenario if the command succeeds, which "! COMMAND" would not.
+not() {
+	! "$@"
+}
+
 # note TEXT: a line in the report, whether the scenario passes or not.
 note() {
 	echo "# $scenario: $*" >&9

@@ -32,7 +32,7 @@ scenario_two() {
 	inside "$left" "qubesdb-write /only/here x"
 	same "$left" left
 	same "$right" right
-	! qubesdb-read -q -d right /only/here
+	not qubesdb-read -q -d right /only/here
 	step "destroy one of them"
 	domid=$left
 	ends_with left xl destroy left
@@ -40,8 +40,12 @@ scenario_two() {
 	same "$right" right
 	step "shut the other down from inside"
 	domid=$right
-	tell "$right" "do/$(count "/run/turn.$right")" "poweroff -f"
-	await_poll 60 daemon_gone right
+	ends_with right power_off "$right"
+}
+
+power_off() {
+	tell "$1" "do/$(count "/run/turn.$1")" "poweroff -f"
+	await_poll 60 domain_gone "$1"
 }
 
 scenario_death() {
@@ -58,7 +62,7 @@ scenario_death() {
 	xl pause stopped
 	ends_with stopped xl destroy stopped
 	step "a domain that does not exist"
-	! daemon stopped
+	not daemon stopped
 }
 
 scenario_restart() {

@@ -115,7 +115,7 @@ scenario_sync() {
 	same "$domid" sync
 	[ "$(inside "$domid" "qubesdb-read /from/dom0")" = "one two" ]
 	[ "$(qubesdb-read -d sync /from/vm)" = three ]
-	! qubesdb-read -q -d sync /qubes-iptables-error
+	not qubesdb-read -q -d sync /qubes-iptables-error
 	step "watches fire both ways"
 	note "round trip through both daemons: $(pingpong "$domid" sync 200)"
 	step "end dom0's daemon"
