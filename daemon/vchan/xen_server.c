@@ -93,6 +93,19 @@ static int check_devices(void)
 	return 0;
 }
 
+/*
+ * If it fails later, it unmaps buffers whose addresses it never set either, and loses the
+ * errno. What is freed here malloc gives to it next: it finds no addresses there.
+ */
+static void clear_what_it_never_sets(void)
+{
+	struct libxenvchan *next = malloc(sizeof(*next));
+
+	if (next)
+		explicit_bzero(next, sizeof(*next));
+	free(next);
+}
+
 static int attempt(struct xen_vchan *v)
 {
 	struct libxenvchan *ring;
@@ -100,6 +113,7 @@ static int attempt(struct xen_vchan *v)
 
 	if (r < 0)
 		return r;
+	clear_what_it_never_sets();
 	errno = 0;
 	ring = libxenvchan_server_init(NULL, v->common.address.remote_domid, v->path,
 				       RING_SIZE, RING_SIZE);

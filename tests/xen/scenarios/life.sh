@@ -65,6 +65,35 @@ scenario_death() {
 	not daemon stopped
 }
 
+# dom0 can share no memory: the daemon does not start and says why; one that runs waits until it can.
+scenario_exhausted() {
+	limit=/sys/module/xen_gntalloc/parameters/limit
+	before=$(cat $limit)
+	step "no daemon starts without memory to share"
+	guest_create exhausted serve
+	for pages in 0 1 2; do
+		echo $pages >$limit
+		not daemon exhausted
+		grep "No space left on device" /logs/qubesdb.exhausted.log
+		rm /logs/qubesdb.exhausted.log
+	done
+	step "one that runs goes on, and waits"
+	echo "$before" >$limit
+	daemon exhausted
+	fill exhausted
+	xl unpause exhausted
+	inside "$domid" agent
+	same "$domid" exhausted
+	pid=$(daemon_pid exhausted)
+	echo 0 >$limit
+	inside "$domid" "killall -9 qubesdb-daemon"
+	await_line 60 /logs/qubesdb.exhausted.log "No space left on device"
+	echo "$before" >$limit
+	inside "$domid" agent
+	same "$domid" exhausted
+	[ "$(daemon_pid exhausted)" = "$pid" ]
+}
+
 scenario_restart() {
 	step "start a pair"
 	pair_start restart
