@@ -16,7 +16,9 @@
  * is being replaced is back within milliseconds, and the pause only keeps a peer that
  * connects and goes from taking all of the processor. A peer at fault waits twice as long
  * each time, up to a second, which a repaired one will not notice. All that does not
- * bound the number of links, each of which has a dump; `reconnects` does.
+ * bound the number of links, each of which has a dump; `reconnects` does. Nor what dom0
+ * has shared with a VM, of which a hostile one may keep mapped, and thus in use, what
+ * each link had; `vm-links` does, in the long run.
  */
 #include "daemon/link.h"
 
@@ -40,6 +42,9 @@ _Static_assert(OUTQ_UNIT <= VCHAN_PIECE_SIZE, "else ready() might never come");
 
 #define MINUTE_MS 60000u
 
+/* After this one link of a VM is forgotten. */
+#define LINK_MS 30000u
+
 static uint64_t now_ms(void)
 {
 	struct timespec now;
@@ -49,22 +54,42 @@ static uint64_t now_ms(void)
 }
 
 /* A peer that comes too often waits for the rest of the minute. */
-static unsigned pause_ms(struct link *l)
+static unsigned rest_of_minute_ms(struct link *l, uint64_t now)
 {
-	const uint64_t now = now_ms();
-	unsigned wait;
-
 	if (now - l->since_ms >= MINUTE_MS) {
 		l->since_ms = now;
 		l->begun = 0;
 	}
 	if (++l->begun < quota_descriptions[QUOTA_RECONNECTS].limit)
+		return 0;
+	return (unsigned)(l->since_ms + MINUTE_MS - now);
+}
+
+/* A VM that has come too often in all waits until one of its links is forgotten. */
+static unsigned until_forgotten_ms(struct link *l, uint64_t now)
+{
+	const uint64_t forgotten = (now - l->forgotten_ms) / LINK_MS;
+
+	l->forgotten_ms += forgotten * LINK_MS;
+	l->remembered -= forgotten < l->remembered ? (size_t)forgotten : l->remembered;
+	if (++l->remembered < quota_descriptions[QUOTA_VM_LINKS].limit)
+		return 0;
+	return (unsigned)(l->forgotten_ms + LINK_MS - now);
+}
+
+static unsigned pause_ms(struct link *l)
+{
+	const bool in_dom0 = l->replica->role == REPLICA_DOM0;
+	const uint64_t now = now_ms();
+	const unsigned minute = rest_of_minute_ms(l, now);
+	const unsigned link = in_dom0 ? until_forgotten_ms(l, now) : 0;
+	const unsigned wait = link > minute ? link : minute;
+
+	if (wait == 0)
 		return l->delay_ms;
-	wait = (unsigned)(l->since_ms + MINUTE_MS - now);
-	log_peer_warning(
-		"the peer connects too often (quota reconnects), and has to wait for "
-		"%u s",
-		wait / 1000);
+	log_peer_warning("the peer connects too often (quota %s), and has to wait for "
+			 "%u s",
+			 link > minute ? "vm-links" : "reconnects", wait / 1000);
 	return wait;
 }
 

@@ -26,7 +26,9 @@ struct link {
 	const char *last_fault;                  /* why one was given up, or NULL */
 	size_t begun; /* links since `since_ms`, at most a minute */
 	uint64_t since_ms;
-	uint64_t moved; /* bytes, either way, on all links */
+	size_t remembered;     /* links that are not forgotten yet */
+	uint64_t forgotten_ms; /* when one was, or should have been */
+	uint64_t moved;        /* bytes, either way, on all links */
 	void (*gone)(void *context);
 	void *context;
 };

@@ -37,6 +37,7 @@ static void add_link(struct status *st, const struct link *l)
 	if (l->last_fault)
 		status_add(st, "/peer", "last-fault", "%s", l->last_fault);
 	status_add(st, "/quota/reconnects", "used", "%zu", l->begun);
+	status_add(st, "/quota/vm-links", "used", "%zu", l->remembered);
 }
 
 /* Only where there is a state file. */

@@ -36,6 +36,7 @@ struct quota_description quota_descriptions[QUOTAS] = {
 	[QUOTA_UNANSWERED]       = {"unanswered",       1024,      "",      "operations that the peer has not answered", 4},
 	[QUOTA_BACKLOG]          = {"backlog",          256 * KIB, "bytes", "messages that the peer has not taken", 64 * KIB},
 	[QUOTA_RECONNECTS]       = {"reconnects",       3000,      "",      "links with the peer begun in one minute", 1},
+	[QUOTA_VM_LINKS]         = {"vm-links",         1500,      "",      "in dom0, links with the VM begun, less two for each minute", 1},
 	/* clang-format on */
 };
 

@@ -38,6 +38,7 @@ QUOTAS = {
     "entries": 5000, "bytes": 4 * MIB, "vm-entries": 1000, "vm-bytes": 512 * KIB,
     "connections": 120, "user-connections": 30, "watches": 20000, "client-watches": 2000,
     "output": 512 * KIB, "changes": 10000, "backlog": 256 * KIB, "reconnects": 1_000_000,
+    "vm-links": 1_000_000,
 }
 # What one of each costs besides the bytes that it counts: nodes, buffers, the allocator's rounding.
 # A queue that grows holds up to twice its limit.

@@ -248,15 +248,19 @@ class OfTheVM(Case):
         fake.serve_until(lambda state: state == {"/a": b"1", "/dom0": b"1"})
 
     def test_coming_and_going(self):
-        """A VM that connects too often is let in again in the next minute."""
-        dom0 = self.dom0(options=["--quota=reconnects=3"])
-        check = self.honest(dom0)
-        for _ in range(3):
-            with self.fake_vm().hello() as fake:
-                fake.dump()
-        when(lambda: self.assertIn("too often", dom0.output()), AssertionError)
-        check()
-        dom0.check_quiet()
+        """A VM that connects too often, lately or in all, is let in again after a while."""
+        for quota in ("reconnects", "vm-links"):
+            with self.subTest(quota):
+                dom0 = self.dom0(options=[f"--quota={quota}=3"])
+                check = self.honest(dom0)
+                for _ in range(3):
+                    with self.fake_vm().hello() as fake:
+                        fake.dump()
+                when(lambda: self.assertIn(f"too often (quota {quota})", dom0.output()),
+                     AssertionError)
+                check()
+                dom0.check_quiet()
+                dom0.stop()
 
     def test_coming_and_going_fills_no_log(self):
         """Nor hides what the daemon has to say of itself."""
