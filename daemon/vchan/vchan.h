@@ -6,7 +6,8 @@
  *
  * A vchan outlives its connections. The server waits for a client, the client looks for
  * the server; after vchan_restart() both do so again. Handlers are called from the event
- * loop and may call any of these functions. No function blocks. One thread.
+ * loop and may call any of these functions. No function waits for the peer; with Xen,
+ * those that begin or end a connection wait for xenstored. One thread.
  */
 #ifndef QDB_VCHAN_H
 #define QDB_VCHAN_H
