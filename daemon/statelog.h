@@ -4,9 +4,9 @@
  *
  * A log is a stream of bytes, cut into blocks of one size; in the stream each piece comes
  * after its length. A commit fills the last block up, so that it changes one page of the
- * database, or two, where a row for each commit would allocate pages all the time. A
- *block that is full is followed by another, which may be empty; so the end is known, and
- *a lost block is missed.
+ * database, or two, where a row for each commit would allocate pages all the time.
+ * A block that is full is followed by another, which may be empty; so the end is known,
+ * and a lost block is missed.
  *
  *	bytes  0  checksum of what follows, as far as it is used, and of all blocks before
  *	       8  how many bytes are used

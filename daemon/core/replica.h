@@ -48,7 +48,7 @@ struct replica {
 	bool overran;          /* our changes were too many to be kept: start over */
 	bool lacks_memory;     /* for what is to be sent */
 	bool stopped;          /* whole messages may wait in `in` for the next turn */
-	bool lost_track; /* dom0: nobody knows what the VM has not heard of */
+	bool lost_track;       /* dom0: nobody knows what the VM has not heard of */
 	bool has_news; /* dom0: entries are marked for the VM's watchers (news.h) */
 
 	uint64_t id;           /* the VM's instance, or the generation of dom0's state */

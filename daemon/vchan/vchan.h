@@ -61,8 +61,7 @@ struct vchan_transport {
 	const char *(*missing)(void);
 	/* Tells the sandbox, before open(), what it must allow. NULL: nothing. */
 	void (*confine)(struct sandbox *s, const struct vchan_address *address);
-	/* Allocates a struct whose first member is a struct vchan, to be filled by
-	 * caller. */
+	/* Allocates a struct whose first member is a struct vchan, a copy of `common`. */
 	int (*open)(struct vchan **v, const struct vchan *common);
 	ssize_t (*read)(struct vchan *v, void *buf, size_t len);
 	void (*listen_to)(struct vchan *v, bool wanted);
