@@ -92,7 +92,7 @@ void replica_connected(struct replica *r)
 	r->peer_resumes = false;
 	r->peer_is_stranger = false;
 	r->failure = NULL;
-	r->overran = false;
+	r->overran = r->said_last = false;
 	r->next_is_news = false;
 	if (r->role == REPLICA_DOM0)
 		return;

@@ -46,6 +46,7 @@ struct replica {
 	bool peer_is_known;    /* dom0: and has once brought it here */
 	bool peer_is_stranger; /* dom0: it has not, and is about to */
 	bool overran;          /* our changes were too many to be kept: start over */
+	bool said_last;        /* then: and the link ends when all is answered */
 	bool lacks_memory;     /* for what is to be sent */
 	bool stopped;          /* whole messages may wait in `in` for the next turn */
 	bool lost_track;       /* dom0: nobody knows what the VM has not heard of */

@@ -59,9 +59,9 @@ void sending_announce(struct replica *r, enum announcement_kind kind)
 
 void sending_overrun(struct replica *r)
 {
-	changes_clear(&r->changes);
+	changes_disown(&r->changes, "/", 1);
 	r->lost_track = true;
-	r->overran = r->state != REPLICA_DOWN;
+	r->overran = r->state > REPLICA_CONNECTED;
 	if (r->overran && !r->peer_is_legacy)
 		sending_fail(r, TOO_MANY);
 }
@@ -328,6 +328,23 @@ static void send_go(struct replica *r)
 	r->state = REPLICA_DUMPING;
 }
 
+/*
+ * A legacy VM hangs if its link ends before it has taken the end mark. What it answers
+ * after that it has taken after that. Its next link begins with its emptying, so whatever
+ * it is sent here does not stay.
+ */
+static void start_over(struct replica *r)
+{
+	if (r->state == REPLICA_DUMPING || outq_used(&r->out) > 0 ||
+	    changes_in_flight(&r->changes) > 0)
+		return;
+	if (r->said_last)
+		sending_fail(r, TOO_MANY);
+	else
+		r->said_last =
+			!is_put_off(r, send_operation(r, QDB_CMD_WRITE, "/x", 2, "-", 1));
+}
+
 void sending_run(struct replica *r)
 {
 	r->lacks_memory = false;
@@ -340,7 +357,6 @@ void sending_run(struct replica *r)
 		if (r->resume_left == 0 || !changes_next(&r->changes))
 			send_go(r);
 	}
-	/* A legacy VM hangs if its link ends in the middle of a dump. */
-	if (r->overran && r->state != REPLICA_DUMPING && outq_used(&r->out) == 0)
-		sending_fail(r, TOO_MANY);
+	if (r->overran)
+		start_over(r);
 }

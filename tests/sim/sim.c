@@ -49,9 +49,13 @@ static const struct config configs[] = {
 	{"new:legacy+loss",      {KIND_NEW, KIND_LEGACY}, FAULT_LOSS, 10000, 0},
 	{"new:legacy+memory",    {KIND_NEW, KIND_LEGACY}, FAULT_MEMORY, 5000, 0},
 	{"new:legacy+slow",      {KIND_NEW, KIND_LEGACY}, FAULT_SLOW, 10000, 0},
+	{"new:legacy+quota",     {KIND_NEW, KIND_LEGACY}, FAULT_QUOTA, 5000, 0},
+	{"new:legacy+slow+quota", {KIND_NEW, KIND_LEGACY}, FAULT_SLOW | FAULT_QUOTA, 10000, 0},
 	{"legacy:new",           {KIND_LEGACY, KIND_NEW}, 0, 20000, 0},
 	{"legacy:new+loss",      {KIND_LEGACY, KIND_NEW}, FAULT_LOSS, 10000, 0},
 	{"legacy:new+memory",    {KIND_LEGACY, KIND_NEW}, FAULT_MEMORY, 5000, 0},
+	{"legacy:new+quota",     {KIND_LEGACY, KIND_NEW}, FAULT_QUOTA, 5000, 0},
+	{"legacy:new+crash",     {KIND_LEGACY, KIND_NEW}, FAULT_CRASH, 10000, 1u << LOST},
 	{"new:strict",           {KIND_NEW, KIND_STRICT}, 0, 10000, 0},
 	{"legacy:legacy",        {KIND_LEGACY, KIND_LEGACY}, 0, 5000, NOT},
 	{"legacy:legacy+loss",   {KIND_LEGACY, KIND_LEGACY}, FAULT_LOSS, 5000, NOT},
@@ -74,6 +78,7 @@ static const struct residual {
 	{"new:legacy+loss", "hangs for good: the first dump broke off"},
 	{"new:legacy+restart", "hangs for good: the first dump broke off"},
 	{"legacy:new+loss", "the link ended before MULTIREAD"},
+	{"legacy:new+crash", "the link ended before MULTIREAD"},
 	/* There was no memory to ask for the dump. */
 	{"legacy:new+memory", "the link ended before MULTIREAD"},
 };

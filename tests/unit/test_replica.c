@@ -190,18 +190,67 @@ START_TEST(a_directory_that_goes_during_the_dump_is_told_as_far_as_it_was_dumped
 }
 END_TEST
 
+/* It has taken the end mark when it has answered what comes after that. */
 START_TEST(too_many_changes_never_end_a_dump_to_a_legacy_vm)
 {
 	dom0.replica.changes.paths.limit = 50;
 	begin_long_dump_to_legacy_vm();
 	drop(&dom0, "/k/");
 	set(&dom0, "/last", "1");
-	ck_assert_ptr_null(dom0.replica.failure);
 	hear(&dom0);
 	ck_assert_ptr_nonnull(strstr(text, "RESP_MULTIREAD "));
-	ck_assert_str_eq(text + strlen(text) - strlen("; RESP_MULTIREAD "),
-			 "; RESP_MULTIREAD ");
+	ck_assert_str_eq(text + strlen(text) - strlen("; RESP_MULTIREAD ; WRITE /x=-"),
+			 "; RESP_MULTIREAD ; WRITE /x=-");
+	say(&dom0, QDB_CMD_WRITE, "/vm", "1");
+	ck_assert_str_eq(hear(&dom0), "OK /vm");
+	ck_assert_ptr_null(dom0.replica.failure);
+	say(&dom0, QDB_RESP_OK, "/x", NULL);
+	hear(&dom0);
 	ck_assert_ptr_nonnull(dom0.replica.failure);
+}
+END_TEST
+
+static void change_too_much(void)
+{
+	char path[32];
+
+	for (int i = 0; i < 60; i++) {
+		snprintf(path, sizeof(path), "/much/%d", i);
+		set(&dom0, path, "0");
+	}
+}
+
+START_TEST(too_many_changes_after_a_dump_leave_time_to_take_its_end)
+{
+	dom0.replica.changes.paths.limit = 50;
+	dom0.replica.changes.unanswered.limit = 3;
+	begin_as_legacy_vm();
+	change_too_much();
+	ck_assert_str_eq(hear(&dom0), "WRITE /much/0=0; WRITE /much/1=0");
+	ck_assert_ptr_null(dom0.replica.failure);
+	say(&dom0, QDB_RESP_OK, "/much/0", NULL);
+	ck_assert_str_eq(hear(&dom0), "");
+	say(&dom0, QDB_RESP_OK, "/much/1", NULL);
+	ck_assert_str_eq(hear(&dom0), "WRITE /x=-");
+	ck_assert_ptr_null(dom0.replica.failure);
+	say(&dom0, QDB_RESP_OK, "/x", NULL);
+	hear(&dom0);
+	ck_assert_ptr_nonnull(dom0.replica.failure);
+}
+END_TEST
+
+START_TEST(too_many_changes_before_a_dump_are_in_it)
+{
+	dom0.replica.changes.paths.limit = 50;
+	replica_connected(&dom0.replica);
+	change_too_much();
+	ck_assert_str_eq(hear(&dom0), "");
+	say(&dom0, QDB_CMD_MULTIREAD, "", NULL);
+	hear(&dom0);
+	ck_assert_ptr_nonnull(strstr(text, "RESP_MULTIREAD /much/59=0; "));
+	set(&dom0, "/a", "1");
+	ck_assert_str_eq(hear(&dom0), "WRITE /a=1");
+	ck_assert_ptr_null(dom0.replica.failure);
 }
 END_TEST
 
@@ -470,6 +519,8 @@ static void fill(TCase *t)
 	tcase_add_test(
 		t, a_directory_that_goes_during_the_dump_is_told_as_far_as_it_was_dumped);
 	tcase_add_test(t, too_many_changes_never_end_a_dump_to_a_legacy_vm);
+	tcase_add_test(t, too_many_changes_after_a_dump_leave_time_to_take_its_end);
+	tcase_add_test(t, too_many_changes_before_a_dump_are_in_it);
 	tcase_add_test(t, a_legacy_vm_is_emptied_on_its_second_link);
 	tcase_add_test(t, an_rm_and_what_it_removes_leave_together);
 	tcase_add_test(t, a_removal_waits_while_a_legacy_vm_answers_nothing);
