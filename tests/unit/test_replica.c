@@ -229,7 +229,9 @@ START_TEST(too_many_changes_after_a_dump_leave_time_to_take_its_end)
 	ck_assert_str_eq(hear(&dom0), "WRITE /much/0=0; WRITE /much/1=0");
 	ck_assert_ptr_null(dom0.replica.failure);
 	say(&dom0, QDB_RESP_OK, "/much/0", NULL);
-	ck_assert_str_eq(hear(&dom0), "");
+	say(&dom0, QDB_CMD_WRITE, "/much/9", "vm");
+	ck_assert_str_eq(hear(&dom0), "OK /much/9");
+	ck_assert_str_eq(get(&dom0, "/much/9"), "0");
 	say(&dom0, QDB_RESP_OK, "/much/1", NULL);
 	ck_assert_str_eq(hear(&dom0), "WRITE /x=-");
 	ck_assert_ptr_null(dom0.replica.failure);
@@ -305,6 +307,27 @@ START_TEST(a_removal_waits_while_a_legacy_vm_answers_nothing)
 	ck_assert_ptr_null(strstr(text, "RM"));
 	say(&dom0, QDB_RESP_OK, "/k0", NULL);
 	ck_assert_str_eq(hear(&dom0), "WRITE /k3=-; RM /k3");
+}
+END_TEST
+
+START_TEST(no_change_overtakes_one_that_waits)
+{
+	char path[32];
+
+	begin_as_legacy_vm();
+	for (int i = 0; i < 16; i++) {
+		snprintf(path, sizeof(path), "/list/%d", i);
+		set(&dom0, path, "0");
+	}
+	hear(&dom0);
+	drop(&dom0, "/list/3");
+	set(&dom0, "/list", "");
+	ck_assert_str_eq(hear(&dom0), "");
+	say(&dom0, QDB_RESP_OK, "/list/0", NULL);
+	ck_assert_str_eq(hear(&dom0), "WRITE /list/3=-; RM /list/3");
+	say(&dom0, QDB_RESP_OK, "/list/1", NULL);
+	say(&dom0, QDB_RESP_OK, "/list/2", NULL);
+	ck_assert_str_eq(hear(&dom0), "WRITE /list");
 }
 END_TEST
 
@@ -524,6 +547,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, a_legacy_vm_is_emptied_on_its_second_link);
 	tcase_add_test(t, an_rm_and_what_it_removes_leave_together);
 	tcase_add_test(t, a_removal_waits_while_a_legacy_vm_answers_nothing);
+	tcase_add_test(t, no_change_overtakes_one_that_waits);
 	tcase_add_test(t, a_new_vm_announces_itself_before_it_asks);
 	tcase_add_test(t, a_change_in_the_middle_of_a_dump_stays);
 	tcase_add_test(t, towards_a_legacy_dom0_the_vm_wins);
