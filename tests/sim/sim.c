@@ -57,6 +57,7 @@ static const struct config configs[] = {
 	{"legacy:new+quota",     {KIND_LEGACY, KIND_NEW}, FAULT_QUOTA, 5000, 0},
 	{"legacy:new+crash",     {KIND_LEGACY, KIND_NEW}, FAULT_CRASH, 10000, 1u << LOST},
 	{"new:strict",           {KIND_NEW, KIND_STRICT}, 0, 10000, 0},
+	{"new:strict+slow",      {KIND_NEW, KIND_STRICT}, FAULT_SLOW, 5000, 0},
 	{"legacy:legacy",        {KIND_LEGACY, KIND_LEGACY}, 0, 5000, NOT},
 	{"legacy:legacy+loss",   {KIND_LEGACY, KIND_LEGACY}, FAULT_LOSS, 5000, NOT},
 	/* clang-format on */
