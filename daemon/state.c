@@ -101,6 +101,7 @@ static bool commit(struct state *s)
 		return false;
 	if (s->domain->journal.incomplete ? write_all(s) : append(s)) {
 		journal_committed(&s->domain->journal);
+		statefile_go_on_with_wal(&s->file);
 		return true;
 	}
 	log_failure(s);

@@ -20,7 +20,7 @@ static const char tables[] =
 	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
 	"PRAGMA user_version = " TEXT(FORMAT) ";"
 	"CREATE TABLE owner (name TEXT, domid INTEGER, generation INTEGER, epoch INTEGER,"
-	"                    needs_wal INTEGER);"
+	"                    lacks_wal INTEGER);"
 	"CREATE TABLE blocks (number INTEGER PRIMARY KEY, block BLOB)";
 /* clang-format on */
 
@@ -38,7 +38,7 @@ static const char *const statements[] = {
  */
 #define READING "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -64"
 #define WRITING \
-	"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 128;" \
+	"PRAGMA journal_mode = WAL; " \
 	"PRAGMA journal_size_limit = " TEXT(WAL_SIZE) "; PRAGMA synchronous = "
 
 static enum statefile_result result_of(int code)
@@ -99,7 +99,7 @@ static enum statefile_result compare_owner(struct statefile *f,
 	enum statefile_result result = STATEFILE_DAMAGED;
 	sqlite3_stmt *s;
 	int code = prepare(f, &s,
-			   "SELECT name, domid, generation, epoch, needs_wal FROM owner");
+			   "SELECT name, domid, generation, epoch, lacks_wal FROM owner");
 
 	if (code == SQLITE_OK)
 		code = sqlite3_step(s);
@@ -111,7 +111,7 @@ static enum statefile_result compare_owner(struct statefile *f,
 			result = STATEFILE_FOREIGN;
 		owner->generation = (uint64_t)sqlite3_column_int64(s, 2);
 		f->epoch = (uint64_t)sqlite3_column_int64(s, 3);
-		f->needs_wal = sqlite3_column_int(s, 4);
+		f->lacks_wal = sqlite3_column_int(s, 4);
 	} else if (code != SQLITE_DONE) {
 		result = result_of(code);
 	}
@@ -194,7 +194,7 @@ static bool insert_owner(struct statefile *f, const struct statefile_owner *owne
 static enum statefile_result create(struct statefile *f,
 				    const struct statefile_owner *owner)
 {
-	if (!run(f, tables) || !insert_owner(f, owner) ||
+	if (!statefile_first_wal(f) || !run(f, tables) || !insert_owner(f, owner) ||
 	    prepare_statements(f) != STATEFILE_FINE || !statefile_begin_log(f) ||
 	    !statefile_use_log(f) || !statefile_commit(f) || !statefile_begin_wal(f))
 		return STATEFILE_FAILED;
@@ -224,7 +224,7 @@ enum statefile_result statefile_open(struct statefile *f, const char *path,
 		result = open_database(f, path);
 	if (result == STATEFILE_FINE && !new)
 		result = check(f, owner);
-	if (result == STATEFILE_FINE && f->needs_wal && !has_wal)
+	if (result == STATEFILE_FINE && f->lacks_wal && !has_wal)
 		result = STATEFILE_DAMAGED;
 	if (result == STATEFILE_FINE)
 		result = result_of(sqlite3_exec(f->db, writing, NULL, NULL, NULL));
@@ -410,45 +410,4 @@ bool statefile_use_log(struct statefile *f)
 	f->epoch++;
 	sqlite3_bind_int64(f->statements[STATEFILE_CHOOSE], 1, (int64_t)f->epoch);
 	return run_prepared(f, STATEFILE_CHOOSE);
-}
-
-/* ---- the write-ahead log ---- */
-
-static bool checkpoint(struct statefile *f, int how)
-{
-	return sqlite3_wal_checkpoint_v2(f->db, NULL, how, NULL, NULL) == SQLITE_OK;
-}
-
-/* With zeros behind what it has: to sqlite these are no part of it. */
-static bool extend_wal(struct statefile *f)
-{
-	sqlite3_file *wal = NULL;
-	sqlite3_int64 size;
-
-	sqlite3_file_control(f->db, NULL, SQLITE_FCNTL_JOURNAL_POINTER, &wal);
-	if (!wal || !wal->pMethods || wal->pMethods->xFileSize(wal, &size) != SQLITE_OK)
-		return false;
-	return size >= WAL_SIZE || wal->pMethods->xTruncate(wal, WAL_SIZE) == SQLITE_OK;
-}
-
-static bool say_needs_wal(struct statefile *f, bool needs_wal)
-{
-	if (f->needs_wal != needs_wal &&
-	    !run(f, needs_wal ? "UPDATE owner SET needs_wal = 1"
-			      : "UPDATE owner SET needs_wal = 0"))
-		return false;
-	f->needs_wal = needs_wal;
-	return true;
-}
-
-/* It has its size before the file says so, at whatever moment a crash comes. */
-bool statefile_begin_wal(struct statefile *f)
-{
-	return extend_wal(f) && say_needs_wal(f, true) &&
-	       checkpoint(f, SQLITE_CHECKPOINT_RESTART);
-}
-
-bool statefile_end_wal(struct statefile *f)
-{
-	return say_needs_wal(f, false) && checkpoint(f, SQLITE_CHECKPOINT_TRUNCATE);
 }

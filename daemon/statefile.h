@@ -43,7 +43,8 @@ struct statefile {
 	struct sqlite3_stmt *statements[STATEFILE_STATEMENTS];
 	uint64_t seed;  /* for the owner */
 	uint64_t epoch; /* how many logs were begun before the current one */
-	bool needs_wal; /* as the file itself says */
+	bool lacks_wal; /* as the owner's row has it: see statefile_begin_wal() */
+	int wal_frames; /* in the write-ahead log */
 	struct statelog current;
 	struct statelog next;
 };
@@ -101,11 +102,20 @@ bool statefile_append_next(struct statefile *f, const uint8_t *bytes, size_t len
 bool statefile_use_log(struct statefile *f);
 
 /*
- * Moves everything out of the write-ahead log, and begins that anew. From then on the
- * file says that it needs the log, and is damaged without (walcheck.h); until, in the
- * end, everything is in the file alone.
+ * Moves everything out of the write-ahead log, and begins that anew. The file then says
+ * that its log is missing; with the log, that says otherwise at once. So one that has
+ * lost its log is known, and one into which some other program has moved the log is
+ * whole.
  */
 bool statefile_begin_wal(struct statefile *f);
+
+/* Does that when the log is long. */
+void statefile_go_on_with_wal(struct statefile *f);
+
+/* In the end: everything is in the file alone. */
 bool statefile_end_wal(struct statefile *f);
+
+/* For a new file, before anything else is in it. */
+bool statefile_first_wal(struct statefile *f);
 
 #endif

@@ -136,8 +136,9 @@ static enum statefile_result check(struct wal *l, bool *is_there)
 	}
 	if (n < 0)
 		return STATEFILE_FAILED;
-	*is_there = l->at >= WAL_SIZE;
-	return commits > COMMITS_UNDER_WAY ? STATEFILE_DAMAGED : STATEFILE_FINE;
+	*is_there = true;
+	return l->at < WAL_SIZE || commits > COMMITS_UNDER_WAY ? STATEFILE_DAMAGED
+							       : STATEFILE_FINE;
 }
 
 enum statefile_result walcheck(const char *path, bool *is_there)

@@ -5,8 +5,8 @@
  * whatever was committed after it. But such a commit is the last one in the log. So if
  * two end behind that place, the log was whole once and is damaged.
  *
- * A log that lacks its end, or is missing, tells nothing of what it had. So while a file
- * needs its log, it says so itself, and the log is never shorter than WAL_SIZE.
+ * A log that was cut tells nothing of what it had. So it has its full size before
+ * anything is written to it, in zeros, and never less.
  *
  * What remains unnoticed is damage that begins in the last commit, or hits the end of the
  * one before: then the last of them, or both, have not happened.
@@ -22,8 +22,8 @@
 
 /*
  * Looks at the log beside the file `path`. STATEFILE_FINE (also if there is none),
- * STATEFILE_DAMAGED, or STATEFILE_FAILED with errno set. `is_there` tells whether it is
- * one that a file can need: begun, and not shorter than WAL_SIZE.
+ * STATEFILE_DAMAGED, or STATEFILE_FAILED with errno set. `is_there` tells whether there
+ * is one, with something in it.
  */
 enum statefile_result walcheck(const char *path, bool *is_there);
 

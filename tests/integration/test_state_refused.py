@@ -104,6 +104,15 @@ class WithoutItsLog(StateCase):
     def test_missing(self):
         self.check(os.unlink)
 
+    def test_second_one_missing(self):
+        """After so many commits that the first one is in the file."""
+        daemon = self.dom0()
+        for _ in range(10):
+            self.fill(daemon)
+        daemon.kill()
+        os.unlink(self.state + "-wal")
+        self.check_set_aside("is damaged")
+
     def test_empty(self):
         self.check(lambda log: os.truncate(log, 0))
 

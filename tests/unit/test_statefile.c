@@ -6,6 +6,7 @@
  * a crash in the middle of one looks like.
  */
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -291,6 +292,23 @@ START_TEST(a_log_that_is_not_needed)
 }
 END_TEST
 
+/* As any program does that is the last one to close it. */
+START_TEST(a_log_that_others_have_moved_into_the_file)
+{
+	sqlite3 *db;
+
+	make(true);
+	ck_assert_int_eq(sqlite3_open(path[0], &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, "SELECT * FROM owner", NULL, NULL, NULL),
+			 SQLITE_OK);
+	sqlite3_close(db);
+	load(&changed[0], path[0]);
+	load(&changed[1], path[1]);
+	ck_assert_uint_eq(changed[1].len, 0);
+	ck_assert_int_eq(open_changed(0), ROWS);
+}
+END_TEST
+
 static void fill(TCase *t)
 {
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -299,6 +317,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, a_file_cut_anywhere);
 	tcase_add_test(t, a_log_cut_anywhere);
 	tcase_add_test(t, a_log_that_is_not_needed);
+	tcase_add_test(t, a_log_that_others_have_moved_into_the_file);
 }
 
 UNIT_MAIN("statefile", fill)
