@@ -94,7 +94,7 @@ int claim_take(int fd, int domid)
 			return pid;
 		if (pid > 0 && holders_domid != domid)
 			return -EBUSY;
-		if (pid == 0 && fcntl(fd, F_SETLK, &lock) == 0)
+		if (pid == 0 && (fcntl(fd, F_SETLK, &lock) == 0 || errno == EBADF))
 			return 0;
 		if (pid == 0 && errno != EACCES && errno != EAGAIN)
 			return -errno;

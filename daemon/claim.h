@@ -20,6 +20,8 @@
  * -EINTR if a signal that is held back (signals.h) says to end, or another negative
  * errno.
  *
+ * A file that is open for reading only cannot be claimed; then nobody has it is enough.
+ *
  * The lock is lost when any descriptor of this file is closed.
  */
 int claim_take(int fd, int domid);

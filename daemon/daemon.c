@@ -87,8 +87,8 @@ static int open_state(struct daemon *d)
 
 	if (!d->state_path)
 		return 0;
-	return state_open(&d->state, d->state_path, o->remote_name, o->remote_domid,
-			  o->state_sync, &d->domain, d->base);
+	return state_open(&d->state, d->state_path, d->runtime.directory, o->remote_name,
+			  o->remote_domid, o->state_sync, &d->domain, d->base);
 }
 
 /*

@@ -121,14 +121,21 @@ static bool commit_anew(struct state *s)
 	return false;
 }
 
+static void mark_out_of_date(struct state *s)
+{
+	s->is_current = false;
+	if ((s->is_open || s->is_copy) && !state_mark(s, true))
+		log_error("if this daemon ends now, the next one continues with what the "
+			  "state %s has: %s",
+			  s->path, strerror(errno));
+}
+
 static void begin_failing(struct state *s)
 {
 	s->is_failing = true;
 	log_error("changes are not kept from now on; trying again");
-	if (s->is_open && !state_mark(s, true))
-		log_error("if this daemon ends now, the next one continues with what the "
-			  "state %s has: %s",
-			  s->path, strerror(errno));
+	if (!s->is_current)
+		mark_out_of_date(s);
 }
 
 static void try_later(struct state *s)
@@ -137,7 +144,8 @@ static void try_later(struct state *s)
 
 	if (!s->is_failing)
 		begin_failing(s);
-	journal_failed(&s->domain->journal);
+	if (!s->is_current)
+		journal_failed(&s->domain->journal);
 	event_add(&s->retry, &pause);
 	s->delay_s = s->delay_s * 2 < LAST_DELAY_S ? s->delay_s * 2 : LAST_DELAY_S;
 }
@@ -154,7 +162,7 @@ static bool try_again(struct state *s)
 		return false;
 	}
 	log_info("changes are kept again in the state %s", s->path);
-	s->is_failing = false;
+	s->is_failing = s->is_current = s->is_copy = false;
 	s->delay_s = 1;
 	return true;
 }
@@ -178,10 +186,13 @@ static void on_retry(evutil_socket_t fd, short what, void *context)
 
 void state_commit(struct state *s)
 {
-	if (!s->path || s->is_failing ||
+	if (!s->path || (s->is_failing && !s->is_current) ||
 	    !journal_prepare(&s->domain->journal, &s->domain->replica))
 		return;
-	if (state_is_removed(s))
+	if (s->is_current) {
+		mark_out_of_date(s);
+		journal_failed(&s->domain->journal);
+	} else if (state_is_removed(s))
 		replace(s);
 	else if (commit(s))
 		return;
@@ -208,29 +219,35 @@ static void end(struct state *s)
 	s->path = NULL;
 }
 
-int state_open(struct state *s, const char *path, const char *name, int domid,
-	       enum statefile_sync sync, struct domain *d, struct event_base *base)
+static void log_entries(const struct state *s)
+{
+	if (s->domain->entries.entries.used > 0)
+		log_info("continuing with %zu entries", s->domain->entries.entries.used);
+}
+
+int state_open(struct state *s, const char *path, const char *spare, const char *name,
+	       int domid, enum statefile_sync sync, struct domain *d,
+	       struct event_base *base)
 {
 	s->path = strdup(path);
 	if (!s->path) {
 		log_error("no memory for the state %s", path);
 		return 0;
 	}
+	s->spare = spare;
 	s->owner = (struct statefile_owner){name, domid, d->replica.id};
 	s->sync = sync;
 	s->domain = d;
 	evtimer_assign(&s->retry, base, on_retry, s);
 	d->journal.enabled = true;
-	if (state_load(s)) {
-		if (d->entries.entries.used > 0)
-			log_info("continuing with %zu entries", d->entries.entries.used);
-		return 0;
+	if (!state_load(s)) {
+		if (s->is_given_up) {
+			end(s);
+			return -EINTR;
+		}
+		try_later(s);
 	}
-	if (s->is_given_up) {
-		end(s);
-		return -EINTR;
-	}
-	try_later(s);
+	log_entries(s);
 	return 0;
 }
 

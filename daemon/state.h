@@ -14,6 +14,9 @@
  * goes on without, says so in the log, and marks the file as out of date: a daemon that
  * believed an earlier state would bring back what was removed since. It tries again, less
  * and less often, up to once a minute, and only then watches its changes again.
+ *
+ * A file that can be read but not written to when the daemon starts is believed, and
+ * written to later; it is out of date from the first change on.
  */
 #ifndef QDB_STATE_H
 #define QDB_STATE_H
@@ -29,18 +32,22 @@
 #define STATE_FILES 3
 
 struct state {
-	char *path; /* NULL: nothing is kept */
+	char *path;        /* NULL: nothing is kept */
+	const char *spare; /* a directory for a moment */
 	struct statefile_owner owner;
 	enum statefile_sync sync;
 	struct domain *domain;
 	struct statefile file;
 	bool is_open;
 	bool is_failing;  /* the file does not have everything */
+	bool is_copy;     /* the entries are those of a copy of the file */
+	bool is_current;  /* of which nothing has changed since */
 	bool is_given_up; /* for a signal, before there was one */
 	unsigned delay_s;
 	struct event retry;
 	struct installed installed[STATE_FILES];
 	int fd;                       /* holds the claim */
+	bool is_read_only;            /* the file system, or the file */
 	bool is_new;                  /* the file is empty, and this daemon made it */
 	size_t snapshot_size;         /* bytes of records, of the last snapshot */
 	size_t log_size;              /* and since */
@@ -54,11 +61,13 @@ void state_init(struct state *s);
 
 /*
  * Takes the domain over from a daemon that serves it and from the file at `path`; what it
- * cannot do it logs. `name` is kept by reference. 0, or -EINTR if a signal that is held
+ * cannot do it logs. A file that can only be read is copied to the directory `spare` for
+ * that. `name` and `spare` are kept by reference. 0, or -EINTR if a signal that is held
  * back (signals.h) has come before that: nothing is kept then, and the file is as it was.
  */
-int state_open(struct state *s, const char *path, const char *name, int domid,
-	       enum statefile_sync sync, struct domain *d, struct event_base *base);
+int state_open(struct state *s, const char *path, const char *spare, const char *name,
+	       int domid, enum statefile_sync sync, struct domain *d,
+	       struct event_base *base);
 
 /* Commits what has changed. After that, all that waits may leave, persisted or not. */
 void state_commit(struct state *s);

@@ -14,8 +14,9 @@
  *
  * Not being able to read is no damage: there may be no memory or no descriptors for now.
  * It is tried again for more than a second, since what is set aside for that is missed.
- * After that the domain begins without a file, and state.c has another tried later: the
- * one that could not be read is then set aside, too.
+ * After that a copy is read (state_copy.h), and state.c has the file tried again later.
+ * If even that fails, the domain begins without a file; the one that could not be read is
+ * then set aside, too.
  *
  * Closing any descriptor of the file gives up the claim, by the rules of POSIX locks, and
  * sqlite opens and closes it as it likes. So what does not go well ends by closing all
@@ -36,6 +37,7 @@
 #include "daemon/claim.h"
 #include "daemon/log.h"
 #include "daemon/signals.h"
+#include "daemon/state_copy.h"
 
 #define TRIES 4
 
@@ -55,7 +57,7 @@ void state_forget(struct state *s)
 	s->fd = -1;
 }
 
-static bool set_aside(struct state *s, const char *why)
+bool state_set_aside(struct state *s, const char *why)
 {
 	const bool done = aside_move(s->path, why);
 
@@ -79,7 +81,7 @@ static bool is_marked(const struct state *s)
 	return fstat(s->fd, &ours) == 0 && ours.st_mode & S_ISVTX;
 }
 
-static bool is_at_path(const struct state *s)
+bool state_is_at_path(const struct state *s)
 {
 	struct stat ours, there;
 
@@ -96,6 +98,9 @@ static int open_descriptor(struct state *s, const char **why)
 	if (*why)
 		return 0;
 	s->fd = open(s->path, flags);
+	s->is_read_only = s->fd < 0 && (errno == EROFS || errno == EACCES);
+	if (s->is_read_only)
+		s->fd = open(s->path, (flags & ~O_ACCMODE) | O_RDONLY);
 	s->is_new = s->fd < 0 && errno == ENOENT;
 	if (s->is_new) {
 		*why = aside_reason_beside(s->path, true);
@@ -117,7 +122,7 @@ static int claim_descriptor(struct state *s, const char **why)
 		*why = "is in use for another domain";
 	else if (r == -EPERM || r == -ETIMEDOUT)
 		*why = "is in use by a daemon that cannot be ended";
-	else if (r == 0 && !is_at_path(s))
+	else if (r == 0 && !state_is_at_path(s))
 		return -EAGAIN; /* removed by who has just ended */
 	else if (r == 0)
 		*why = !s->is_new && is_marked(s) ? "is out of date"
@@ -138,7 +143,7 @@ static bool claim_file(struct state *s)
 		if (r == 0 && !why)
 			return true;
 		if (r == 0)
-			r = set_aside(s, why) ? -EAGAIN : -EPERM;
+			r = state_set_aside(s, why) ? -EAGAIN : -EPERM;
 	}
 	s->is_given_up = r == -EINTR;
 	if (!s->is_given_up)
@@ -146,7 +151,7 @@ static bool claim_file(struct state *s)
 	return false;
 }
 
-static void adopt(struct state *s)
+void state_adopt(struct state *s)
 {
 	static const char *const suffixes[STATE_FILES] = {"", WAL_SUFFIX, "-shm"};
 	char name[PATH_MAX];
@@ -177,12 +182,16 @@ static void log_failure(const struct state *s)
 	log_error("cannot use the state %s: %s", s->path, statefile_error(&s->file));
 }
 
-static enum statefile_result open_file(struct state *s, struct statefile_owner *owner)
+enum statefile_result state_open_file(struct state *s, struct statefile_owner *owner)
 {
 	enum statefile_result result;
 
 	if (!s->is_new && is_empty(s))
 		return STATEFILE_DAMAGED;
+	if (s->is_read_only) {
+		log_error("the state %s can only be read", s->path);
+		return STATEFILE_FAILED;
+	}
 	result = statefile_open(&s->file, s->path, owner, s->sync, s->is_new);
 	s->is_open = true;
 	if (result == STATEFILE_FAILED)
@@ -241,11 +250,25 @@ static void start_over(struct state *s)
 static void abandon(struct state *s)
 {
 	if (s->is_new && s->fd >= 0) {
-		adopt(s);
+		state_adopt(s);
 		for (int i = 0; i < STATE_FILES; i++)
 			installed_remove(&s->installed[i]);
 	}
 	state_forget(s);
+}
+
+static enum statefile_result take_entries(struct state *s,
+					  const struct statefile_owner *owner)
+{
+	const enum statefile_result result = read_file(s);
+
+	if (result != STATEFILE_FINE)
+		return result;
+	s->owner = *owner;
+	s->domain->replica.id = owner->generation;
+	s->snapshot_size = size_of_snapshot(s->domain);
+	s->log_size -= MIN(s->log_size, s->snapshot_size);
+	return STATEFILE_FINE;
 }
 
 static enum statefile_result load(struct state *s)
@@ -254,24 +277,50 @@ static enum statefile_result load(struct state *s)
 	enum statefile_result result = STATEFILE_FAILED;
 
 	if (claim_file(s))
-		result = open_file(s, &owner);
+		result = state_open_file(s, &owner);
 	if (result == STATEFILE_FINE)
-		result = read_file(s);
+		result = take_entries(s, &owner);
 	if (result != STATEFILE_FINE) {
 		start_over(s);
 		return result;
 	}
 	/* What a crash has left of a commit would be taken for damage after the next. */
 	statefile_begin_wal(&s->file);
-	s->owner = owner;
-	s->domain->replica.id = owner.generation;
-	s->snapshot_size = size_of_snapshot(s->domain);
-	s->log_size -= MIN(s->log_size, s->snapshot_size);
-	adopt(s);
+	state_adopt(s);
 	return STATEFILE_FINE;
 }
 
-static bool is_there(const struct state *s)
+/* The file itself stays claimed, if it can be, but is not open. */
+static bool load_copy(struct state *s, const char *copy)
+{
+	struct statefile_owner owner = s->owner;
+	enum statefile_result result;
+
+	if (!claim_file(s) || s->is_new || !state_copy_make(s->fd, s->path, copy))
+		return false;
+	result = statefile_open(&s->file, copy, &owner, s->sync, false);
+	if (result == STATEFILE_FINE)
+		result = take_entries(s, &owner);
+	statefile_close(&s->file);
+	return result == STATEFILE_FINE;
+}
+
+static void read_copy(struct state *s)
+{
+	char copy[PATH_MAX];
+
+	snprintf(copy, sizeof(copy), "%s/.qdb%ld.state", s->spare, (long)getpid());
+	s->is_copy = s->is_current = load_copy(s, copy);
+	state_copy_remove(copy);
+	if (s->is_copy) {
+		state_adopt(s);
+	} else {
+		start_over(s);
+		abandon(s);
+	}
+}
+
+bool state_is_there(const struct state *s)
 {
 	struct stat there;
 
@@ -279,10 +328,10 @@ static bool is_there(const struct state *s)
 }
 
 /* An empty state, by this daemon's generation. */
-static bool create(struct state *s)
+bool state_create(struct state *s)
 {
-	if (claim_file(s) && open_file(s, &s->owner) == STATEFILE_FINE) {
-		adopt(s);
+	if (claim_file(s) && state_open_file(s, &s->owner) == STATEFILE_FINE) {
+		state_adopt(s);
 		return true;
 	}
 	abandon(s);
@@ -301,8 +350,12 @@ bool state_load(struct state *s)
 	int pause_ms = FIRST_PAUSE_MS;
 
 	for (int i = 1; is_worth_another_look(result = load(s), i); i++) {
+		const bool is_last = i == LOADS || s->is_read_only;
+
 		abandon(s);
-		if (s->is_given_up || i == LOADS || !is_there(s))
+		if (!s->is_given_up && is_last && state_is_there(s))
+			read_copy(s);
+		if (s->is_given_up || is_last || !state_is_there(s))
 			return false;
 		s->is_given_up = signals_wait(-1, pause_ms) == -EINTR;
 		if (s->is_given_up)
@@ -311,85 +364,5 @@ bool state_load(struct state *s)
 	}
 	if (result == STATEFILE_FINE)
 		return true;
-	return set_aside(s, reasons[result]) && create(s);
-}
-
-/* Closing the database has lost the claim. */
-void state_suspend(struct state *s)
-{
-	statefile_close(&s->file);
-	s->is_open = false;
-	if (claim_is_held(s->fd) || claim_take(s->fd, s->owner.domid) < 0)
-		state_forget(s);
-}
-
-/* Others may have put something else there; only an ordinary file is written to. */
-static int empty_log(const struct state *s)
-{
-	char name[PATH_MAX];
-	int fd, r;
-
-	snprintf(name, sizeof(name), "%s%s", s->path, WAL_SUFFIX);
-	fd = open(name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	r = fd >= 0 && aside_is_ordinary(fd) ? ftruncate(fd, 0) : unlink(name);
-	r = r < 0 ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
-static bool empty(struct state *s)
-{
-	const int r = ftruncate(s->fd, 0) < 0 ? -errno : empty_log(s);
-
-	if (r < 0) {
-		log_error("cannot empty the state %s: %s", s->path, strerror(-r));
-		return false;
-	}
-	s->is_new = true;
-	if (open_file(s, &s->owner) == STATEFILE_FINE) {
-		adopt(s);
-		return true;
-	}
-	state_suspend(s);
-	return false;
-}
-
-/* A daemon that has taken over meanwhile has its state there. */
-static bool is_anothers(const struct state *s)
-{
-	const int fd = open(s->path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	const bool held = fd >= 0 && claim_is_held(fd);
-
-	if (fd >= 0)
-		close(fd);
-	return held;
-}
-
-static bool is_removed(int fd)
-{
-	struct stat ours;
-
-	return fd >= 0 && fstat(fd, &ours) == 0 && ours.st_nlink == 0;
-}
-
-bool state_is_removed(const struct state *s)
-{
-	return is_removed(s->fd) || is_removed(s->installed[1].fd);
-}
-
-bool state_begin_again(struct state *s)
-{
-	if (s->fd >= 0 && is_at_path(s))
-		return empty(s);
-	installed_remove(&s->installed[1]); /* which is not a new file's */
-	state_forget(s);
-	if (!is_there(s))
-		return create(s);
-	if (!is_anothers(s))
-		return set_aside(s, "could not be read") && create(s);
-	log_error("the state %s is kept by another daemon", s->path);
-	return false;
+	return state_set_aside(s, reasons[result]) && state_create(s);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How a state begins: which file is used, and which is not. Only for state.c. */
+/* How a state begins: which file is used, and which is not. Only for state*.c. */
 #ifndef QDB_STATE_OPEN_H
 #define QDB_STATE_OPEN_H
 
@@ -26,5 +26,13 @@ void state_forget(struct state *s);
 
 /* Says, for the next daemon, that the file lacks changes, or has them all. */
 bool state_mark(struct state *s, bool out_of_date);
+
+/* Between state_open.c and state_again.c. */
+bool state_set_aside(struct state *s, const char *why);
+bool state_is_there(const struct state *s);
+bool state_is_at_path(const struct state *s); /* the one that is open */
+enum statefile_result state_open_file(struct state *s, struct statefile_owner *owner);
+bool state_create(struct state *s);
+void state_adopt(struct state *s);
 
 #endif

@@ -47,10 +47,17 @@ static bool say_lacks_wal(struct statefile *f, bool lacks_wal)
 	return true;
 }
 
+/* On a full disk there is room at the beginning of a log that has been moved. */
+static bool make_room_to_say(struct statefile *f)
+{
+	return say_lacks_wal(f, true) ||
+	       (checkpoint(f, SQLITE_CHECKPOINT_RESTART) && say_lacks_wal(f, true));
+}
+
 bool statefile_begin_wal(struct statefile *f)
 {
 	sqlite3_wal_hook(f->db, note_length, &f->wal_frames);
-	return extend(f) && say_lacks_wal(f, true) &&
+	return extend(f) && make_room_to_say(f) &&
 	       checkpoint(f, SQLITE_CHECKPOINT_RESTART) && say_lacks_wal(f, false);
 }
 

@@ -69,7 +69,8 @@ static void teardown(void)
 
 static void begin(void)
 {
-	state_open(&state, path, "work", 5, STATEFILE_SYNC_PROCESS, &domain, base);
+	state_open(&state, path, directory, "work", 5, STATEFILE_SYNC_PROCESS, &domain,
+		   base);
 	ck_assert(state.is_open);
 }
 
