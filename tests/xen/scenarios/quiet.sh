@@ -67,7 +67,7 @@ event_channels() {
 	grep -c evtchn: /proc/interrupts || :
 }
 
-# More turns than rings fit into what dom0 may share (gntalloc's 1024 pages): none may be left.
+# The long form has more turns than rings fit into what dom0 may share (1024 pages, of gntalloc).
 # churn TURNS: that many connections that are closed at once, at either end.
 churn() {
 	turns=$1
