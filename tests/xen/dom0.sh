@@ -49,7 +49,7 @@ guest_start() {
 
 # heard DOMID KEY [VALUE]: waits until the guest has reported KEY; prints the value.
 heard() {
-	await_key 60 "/local/domain/$1/data/test/$2" "${3-}"
+	await_key 300 "/local/domain/$1/data/test/$2" "${3-}"
 }
 
 # tell DOMID KEY VALUE: what the guest gets by told KEY.
