@@ -13,8 +13,8 @@
  *
  * Configuration (cpp): OPS per side, CUTS, CRASH (bits: 1 VM restarts, 2 dom0 restarts and keeps its
  * state, 4 dom0 restarts without), STALL (each side may once be unable to send,
- * because the other does not read), LEGACY_VM (2: one that serves its clients during a dump),
- * LEGACY_DOM0, GHOST.  The ablations are named NO_*.
+ * because the other does not read), LEGACY_VM (2: one that serves its clients during a dump, which
+ * ends badly), LEGACY_DOM0, GHOST.  The ablations are named NO_*.
  * The rules in words, and why, are in README beside this file.
  */
 
@@ -53,7 +53,6 @@
 #define HELLO	13	/* VM: announcement with its count, and MULTIREAD.  dom0: announcement */
 #define GO	14	/* VM: all I had to send again is sent, dump now */
 #define EMPTY	15	/* WRITE /x and RM /, in one vchan write */
-#define BAR	16	/* barrier write */
 
 /* The number of the failed assertion is in the checker's message. */
 #define ASSERT(what, x)	assert((what) == 1 || (x))
@@ -88,11 +87,10 @@ byte E[4];		/* the namespace of each side */
 byte cnt[2];		/* operations its clients made */
 
 /* The unanswered operations of a side, seen from the entries: n were sent; the last one that
- * covers entry k is number pos[k] of them (0: none).  Operations not sent yet: uns[k] says that
- * one covers k, owe[k] that the state of k has to be sent. */
+ * covers entry k is number pos[k] of them (0: none).  owe[k] says that
+ * the state of k is still to be sent. */
 byte n[2];
 byte pos[4];
-bit uns[4];
 bit owe[4];
 byte taken[2];		/* operations of side s that the other processed and s does not know of */
 bit stalled[2];
@@ -104,9 +102,6 @@ bit conf[2];		/* VM: confirmed by the dump */
 bit oldgen;		/* dom0's generation is not the one the VM remembers */
 
 bit again;		/* legacy VM: it has been connected before */
-bit bar;		/* legacy VM: from MULTIREAD to the answer of the barrier */
-byte barpos;
-bit rem[2];
 
 #ifdef GHOST
 byte L[4];		/* what the last operation of side s made of entry k */
@@ -137,15 +132,14 @@ byte t, v, k;		/* scratch, zeroed after use */
 #define SENDS1	(vst == LIVE)
 #endif
 #define SENDS(s)	(!stalled[s] && (((s) == 0 && dst == LIVE) || ((s) == 1 && SENDS1)))
-#define OURS(s, k)	(uns[I(s, k)] || owe[I(s, k)] || pos[I(s, k)])
+#define OURS(s, k)	(owe[I(s, k)] || pos[I(s, k)])
 #define TALKS(s)	((s) == 1 || dst == LIVE)
 #define LINKDOWN	(cut[0] && cut[1] && empty(q[0]) && empty(q[1]))
 #define QUIET		(empty(q[0]) && empty(q[1]) && !cut[0] && !cut[1] && dst == LIVE && \
 			 vst == LIVE && !stalled[0] && !stalled[1])
 
-/* An answer in front of a queue commutes with everything else, so it is taken first.  Not so the
- * answer to a barrier, which makes dom0 send. */
-#define EAGER0	(q[1]?[OK, 0] && !bar)
+/* An answer in front of a queue commutes with everything else, so it is taken first. */
+#define EAGER0	(q[1]?[OK, 0])
 #define EAGER1	(q[0]?[OK, 0])
 #define FREE	(!EAGER0 && !EAGER1)
 
@@ -204,15 +198,13 @@ inline put_owed(s)
 	:: owe[I(s, 1)] -> put_state(s, 1)
 	:: else
 	fi;
-	owe[I(s, 0)] = 0; owe[I(s, 1)] = 0;
-	uns[I(s, 0)] = 0; uns[I(s, 1)] = 0
+	owe[I(s, 0)] = 0; owe[I(s, 1)] = 0
 }
 
 inline forget(s)
 {
 	n[s] = 0; taken[s] = 0;
 	pos[I(s, 0)] = 0; pos[I(s, 1)] = 0;
-	uns[I(s, 0)] = 0; uns[I(s, 1)] = 0;
 	owe[I(s, 0)] = 0; owe[I(s, 1)] = 0
 }
 
@@ -252,7 +244,7 @@ inline mark(s, key)
 	if
 	:: SENDS(s) -> pos[I(s, key)] = n[s]
 	:: AHEAD(s, key)
-	:: else -> owe[I(s, key)] = 1; uns[I(s, key)] = 1
+	:: else -> owe[I(s, key)] = 1
 	fi
 }
 
@@ -304,8 +296,7 @@ inline rmdir_entry(s, key)
 		:: else ->
 			if
 			:: SENDS(s) && s == JUDGE -> pos[I(s, key)] = n[s]
-			:: SENDS(s) || AHEAD(s, key)
-			:: else -> uns[I(s, key)] = 1
+			:: else
 			fi
 		fi
 	:: else
@@ -341,25 +332,13 @@ inline receive_entry(s, key, x)
 	if
 	:: !ISNEW(s) -> E[I(s, key)] = x
 #ifndef NO_IGNORE
-	:: ISNEW(s) && s == JUDGE && (pos[I(s, key)] || uns[I(s, key)]) ->
-#ifndef NO_OWE
-		if
-		:: uns[I(s, key)] -> owe[I(s, key)] = 1
-		:: else
-		fi
-#else
-		skip
-#endif
+	:: ISNEW(s) && s == JUDGE && OURS(s, key)
 #endif
 	:: else ->
-		if
-		:: bar && s == 0 && (PRESENT(x) || PRESENT(E[I(s, key)])) -> rem[key] = 1
-		:: else
-		fi;
 		E[I(s, key)] = x;
 #ifndef NO_VOID
 		if
-		:: s != JUDGE -> pos[I(s, key)] = 0; owe[I(s, key)] = 0; uns[I(s, key)] = 0
+		:: s != JUDGE -> pos[I(s, key)] = 0; owe[I(s, key)] = 0
 		:: else
 		fi;
 #endif
@@ -380,7 +359,6 @@ inline receive_op(s)
 		receive_entry(s, 0, v);
 		receive_entry(s, 1, v)
 	:: t == EMPTY -> E[I(s, 0)] = 0; E[I(s, 1)] = 0
-	:: t == BAR
 	fi;
 #if CUTS
 	if
@@ -405,22 +383,7 @@ inline receive_ok(s)
 #if CUTS
 		taken[s]--;
 #endif
-		if
-		:: s == 0 && barpos ->
-			barpos--;
-			if
-			:: barpos == 0 ->
-				bar = 0;
-				owe[0] = owe[0] || rem[0]; owe[1] = owe[1] || rem[1];
-				rem[0] = 0; rem[1] = 0;
-				if
-				:: SENDS(0) -> put_owed(0)
-				:: else
-				fi
-			:: else
-			fi
-		:: else
-		fi
+		skip
 	:: else
 	fi
 }
@@ -447,15 +410,9 @@ inline receive0()
 		forget(0);
 		dst = DUMP;
 #ifdef LEGACY_VM
-		bar = 0; barpos = 0; rem[0] = 0; rem[1] = 0;
 #ifndef NO_PURGE
 		if
-		:: again -> n[0] = 1; put(0, EMPTY, 0);
-#ifndef NO_BARRIER
-			bar = 1
-#else
-			skip
-#endif
+		:: again -> n[0] = 1; pos[0] = 1; pos[1] = 1; put(0, EMPTY, 0)
 		:: else
 		fi;
 #endif
@@ -483,7 +440,6 @@ inline receive0()
 #ifdef NO_CLEAR
 		n[0] = 0;
 		owe[0] = owe[0] || pos[0]; owe[1] = owe[1] || pos[1];
-		uns[0] = owe[0]; uns[1] = owe[1];
 		pos[0] = 0; pos[1] = 0;
 #else
 		forget(0);
@@ -512,10 +468,6 @@ inline dump_step()
 	:: else ->
 		put(0, END, 0);
 		dst = LIVE;
-		if
-		:: bar -> n[0]++; barpos = n[0]; put(0, BAR, 0)
-		:: else
-		fi;
 		if
 		:: !stalled[0] -> put_owed(0)
 		:: else
@@ -580,7 +532,7 @@ inline receive1()
 		k = t - ENT;
 		if
 #ifndef NO_TOUCH
-		:: ISNEW(1) && OURS(1, k) -> owe[I(1, k)] = 1
+		:: ISNEW(1) && OURS(1, k)
 #endif
 		:: else -> E[I(1, k)] = v
 		fi;
@@ -736,7 +688,7 @@ active proctype daemons()
 	d_step {
 		SAY(QUIESCENT, 0, 0, 0);
 		ASSERT(DIVERGED, SAME(E[0], E[2]) && SAME(E[1], E[3]));
-		ASSERT(UNFINISHED, n[0] == 0 && n[1] == 0 && !owe[0] && !owe[1] && !owe[2] && !owe[3] && !bar);
+		ASSERT(UNFINISHED, n[0] == 0 && n[1] == 0 && !owe[0] && !owe[1] && !owe[2] && !owe[3]);
 		FAIR(0);
 		FAIR(1)
 	}
