@@ -197,7 +197,7 @@ int runtime_claim(struct runtime *r, const struct options *o)
 	snprintf(suffix, sizeof(suffix), ".%d.lock", o->remote_domid);
 	n = runtime_path(r, path, o->remote_name, suffix);
 	if (n == 0)
-		n = claim_take_at(path, o->remote_domid);
+		n = claim_take_at(path, o->remote_name, o->remote_domid);
 	if (n == -EINTR)
 		return n;
 	if (n < 0) {

@@ -23,7 +23,7 @@ void state_suspend(struct state *s)
 {
 	statefile_close(&s->file);
 	s->is_open = false;
-	if (claim_is_held(s->fd) || claim_take(s->fd, s->owner.domid) < 0)
+	if (claim_is_held(s->fd) || claim_take(s->fd, s->owner.name, s->owner.domid) < 0)
 		state_forget(s);
 }
 
@@ -92,8 +92,8 @@ static bool claim_again(struct state *s)
 	if (s->fd < 0)
 		log_error("cannot open the state %s: %s", s->path, strerror(errno));
 	return s->fd >= 0 && aside_is_ordinary(s->fd) && !claim_is_held(s->fd) &&
-	       claim_take(s->fd, s->owner.domid) == 0 && state_is_at_path(s) &&
-	       !aside_reason_beside(s->path, false);
+	       claim_take(s->fd, s->owner.name, s->owner.domid) == 0 &&
+	       state_is_at_path(s) && !aside_reason_beside(s->path, false);
 }
 
 /* The file that was copied; it is not to be lost before the entries are in it again. */

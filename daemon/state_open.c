@@ -116,7 +116,7 @@ static int open_descriptor(struct state *s, const char **why)
 /* This daemon becomes the only one of its domain. As above. */
 static int claim_descriptor(struct state *s, const char **why)
 {
-	int r = claim_take(s->fd, s->owner.domid);
+	int r = claim_take(s->fd, s->owner.name, s->owner.domid);
 
 	if (r == -EBUSY)
 		*why = "is in use for another domain";
@@ -146,7 +146,12 @@ static bool claim_file(struct state *s)
 			r = state_set_aside(s, why) ? -EAGAIN : -EPERM;
 	}
 	s->is_given_up = r == -EINTR;
-	if (!s->is_given_up)
+	s->is_anothers = r == -EEXIST;
+	if (s->is_anothers)
+		log_error(
+			"the state %s is left to the daemon of another name that has it",
+			s->path);
+	else if (!s->is_given_up)
 		log_error("cannot open the state %s: %s", s->path, strerror(-r));
 	return false;
 }
@@ -350,10 +355,10 @@ bool state_load(struct state *s)
 	int pause_ms = FIRST_PAUSE_MS;
 
 	for (int i = 1; is_worth_another_look(result = load(s), i); i++) {
-		const bool is_last = i == LOADS || s->is_read_only;
+		const bool is_last = i == LOADS || s->is_read_only || s->is_anothers;
 
 		abandon(s);
-		if (!s->is_given_up && is_last && state_is_there(s))
+		if (!s->is_given_up && !s->is_anothers && is_last && state_is_there(s))
 			read_copy(s);
 		if (s->is_given_up || is_last || !state_is_there(s))
 			return false;

@@ -353,6 +353,28 @@ class HandOver(StateCase):
         new = self.dom0(domid=6)
         self.assertEqual(self.entries(new), {"/new": b"1"})
 
+    def check_left_alone(self, **options):
+        old = self.dom0(options=[f"--state={self.state}"])
+        entries = self.fill(old)
+        new = self.dom0(options=[f"--state={self.state}"], **options)
+        self.assertIn("is left to the daemon of another name", new.output())
+        self.assertIn("changes are not kept", new.output())
+        self.assertEqual(self.entries(new), {})
+        with new.connect() as c:
+            c.write("/new", "1")
+        self.assertTrue(old.is_running())
+        new.stop()
+        self.assertEqual(self.aside(), [])
+        old.kill()
+        self.assert_same(self.entries(self.dom0(options=[f"--state={self.state}"])), entries)
+
+    def test_file_of_another_name(self):
+        """It was told to keep its state where a daemon of another VM does."""
+        self.check_left_alone(name="other", domid=6)
+
+    def test_file_of_another_name_of_the_domain(self):
+        self.check_left_alone(name="other", env={"VCHAN_SOCKET_DIR": self.run_dir})
+
     def test_another_name(self):
         """A new VM with a domid that was another's sees nothing of it."""
         self.make()
