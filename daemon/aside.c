@@ -2,6 +2,7 @@
 #include "daemon/aside.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/claim.h"
 #include "daemon/installed.h"
 #include "daemon/log.h"
 
@@ -117,19 +119,25 @@ bool aside_move(const char *path, const char *why)
 	return r == 0;
 }
 
-void aside_remove(const char *path, int fd)
+/* What is not there may have left its log behind. */
+static bool is_used(const char *name)
 {
-	struct stat ours, there;
+	const int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	const bool used =
+		fd < 0 ? errno != ENOENT : !aside_is_ordinary(fd) || claim_is_held(fd);
+
+	if (fd >= 0)
+		close(fd);
+	return used;
+}
+
+void aside_remove(const char *path)
+{
 	char name[PATH_MAX], part[PATH_MAX];
 
-	if (fstat(fd, &ours) < 0)
-		return;
 	for (int number = 0; number < ASIDE_MOST; number++) {
 		name_aside(name, path, number);
-		if (lstat(name, &there) < 0 || there.st_ino != ours.st_ino ||
-		    there.st_dev != ours.st_dev)
-			continue;
-		for (size_t i = 0; i < PARTS; i++)
-			unlink(join(part, name, parts[i]));
+		for (size_t i = 0; i < PARTS && !is_used(name); i++)
+			unlink(join(part, name, parts[PARTS - 1 - i]));
 	}
 }

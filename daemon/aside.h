@@ -25,7 +25,7 @@ bool aside_is_ordinary(int fd);
 /* Moves them, and says `why` in the log. */
 bool aside_move(const char *path, const char *why);
 
-/* Removes what was set aside if it is the file that `fd` is of. */
-void aside_remove(const char *path, int fd);
+/* Removes what was set aside, but not what another daemon uses there. */
+void aside_remove(const char *path);
 
 #endif

@@ -273,8 +273,7 @@ void state_remove(struct state *s)
 {
 	if (!s->path)
 		return;
-	if (s->fd >= 0)
-		aside_remove(s->path, s->fd);
+	aside_remove(s->path);
 	for (int i = 0; i < STATE_FILES; i++)
 		installed_remove(&s->installed[i]);
 	end(s);

@@ -7,8 +7,10 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/claim.h"
 #include "daemon/log.h"
 #include "daemon/state.h"
 #include "tests/unit/unit.h"
@@ -141,9 +143,8 @@ START_TEST(it_goes_from_where_another_has_put_it)
 	rename_in("state-wal", "state.aside.3-wal");
 	make("state");
 	make("state-wal");
-	make("state.aside");
 	state_remove(&state);
-	ck_assert_str_eq(names(), "state state-wal state.aside ");
+	ck_assert_str_eq(names(), "state state-wal ");
 }
 END_TEST
 
@@ -173,14 +174,71 @@ START_TEST(an_end_leaves_what_is_anothers)
 }
 END_TEST
 
-START_TEST(one_that_was_set_aside_stays)
+START_TEST(one_that_was_set_aside_goes_too)
 {
 	make("state");
+	make("state.aside.2");
+	make("state.aside.2-wal");
+	make("state.aside.4-wal");
 	begin();
 	set("/a");
-	ck_assert_str_eq(names(), "state state-wal state.aside ");
+	ck_assert_str_eq(names(), "state state-wal state.aside state.aside.2 "
+				  "state.aside.2-wal state.aside.4-wal ");
+	state_remove(&state);
+	ck_assert_str_eq(names(), "");
+}
+END_TEST
+
+START_TEST(one_that_is_no_ordinary_file_stays)
+{
+	char name[PATH_MAX];
+
+	snprintf(name, sizeof(name), "%s/state.aside", directory);
+	ck_assert_int_eq(symlink("/dev/null", name), 0);
+	begin();
 	state_remove(&state);
 	ck_assert_str_eq(names(), "state.aside ");
+}
+END_TEST
+
+/* Another process holds the claim in it, as long as the pipe is open. */
+static int hold(const char *name, pid_t *child)
+{
+	int ready[2], end[2], fd;
+	char file[PATH_MAX], byte;
+
+	snprintf(file, sizeof(file), "%s/%s", directory, name);
+	ck_assert_int_eq(pipe(ready) + pipe(end), 0);
+	*child = fork();
+	if (*child == 0) {
+		close(end[1]);
+		fd = open(file, O_RDWR);
+		if (claim_take(fd, "work", 4) == 0 && write(ready[1], "", 1) == 1 &&
+		    read(end[0], &byte, 1) == 0)
+			_exit(0);
+		_exit(1);
+	}
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	close(end[0]);
+	return end[1];
+}
+
+START_TEST(one_that_another_daemon_has_stays)
+{
+	int end, status;
+	pid_t child;
+
+	make("state.aside");
+	make("state.aside-wal");
+	end = hold("state.aside", &child);
+	begin();
+	state_remove(&state);
+	ck_assert_str_eq(names(), "state.aside state.aside-wal ");
+	close(end);
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -194,7 +252,9 @@ static void fill(TCase *t)
 	tcase_add_test(t, it_goes_from_where_another_has_put_it);
 	tcase_add_test(t, it_leaves_what_is_anothers);
 	tcase_add_test(t, an_end_leaves_what_is_anothers);
-	tcase_add_test(t, one_that_was_set_aside_stays);
+	tcase_add_test(t, one_that_was_set_aside_goes_too);
+	tcase_add_test(t, one_that_is_no_ordinary_file_stays);
+	tcase_add_test(t, one_that_another_daemon_has_stays);
 }
 
 UNIT_MAIN("state", fill)
