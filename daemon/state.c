@@ -2,9 +2,11 @@
 #include "daemon/state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
+#include <unistd.h>
 
 #include "daemon/aside.h"
 #include "daemon/log.h"
@@ -202,6 +204,17 @@ void state_commit(struct state *s)
 		try_later(s);
 }
 
+/* Empty if it cannot be told. */
+static void read_boot(char *boot)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, boot, STATE_BOOT_SIZE - 1);
+
+	boot[n > 0 ? n : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
 void state_init(struct state *s)
 {
 	*s = (struct state){
@@ -209,6 +222,7 @@ void state_init(struct state *s)
 		.delay_s = 1,
 		.installed = {INSTALLED_NONE, INSTALLED_NONE, INSTALLED_NONE},
 	};
+	read_boot(s->boot);
 }
 
 static void end(struct state *s)
@@ -235,7 +249,12 @@ int state_open(struct state *s, const char *path, const char *spare, const char 
 		return 0;
 	}
 	s->spare = spare;
-	s->owner = (struct statefile_owner){name, domid, d->replica.id};
+	s->owner = (struct statefile_owner){
+		.name = name,
+		.domid = domid,
+		.generation = d->replica.id,
+		.boot = domid == 0 ? "" : s->boot, /* dom0 is always the same */
+	};
 	s->sync = sync;
 	s->domain = d;
 	evtimer_assign(&s->retry, base, on_retry, s);

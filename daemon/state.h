@@ -31,10 +31,14 @@
 /* The database, its write-ahead log, and an index of that, which others may have made. */
 #define STATE_FILES 3
 
+/* What tells one run of the machine from another, as text. */
+#define STATE_BOOT_SIZE 37
+
 struct state {
 	char *path;        /* NULL: nothing is kept */
 	const char *spare; /* a directory for a moment */
 	struct statefile_owner owner;
+	char boot[STATE_BOOT_SIZE];
 	enum statefile_sync sync;
 	struct domain *domain;
 	struct statefile file;
@@ -58,6 +62,7 @@ struct state {
 	size_t next_log_size;
 };
 
+/* While all files can be read. */
 void state_init(struct state *s);
 
 /*

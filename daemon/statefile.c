@@ -20,7 +20,7 @@ static const char tables[] =
 	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
 	"PRAGMA user_version = " TEXT(FORMAT) ";"
 	"CREATE TABLE owner (name TEXT, domid INTEGER, generation INTEGER, epoch INTEGER,"
-	"                    lacks_wal INTEGER);"
+	"                    lacks_wal INTEGER, boot TEXT);"
 	"CREATE TABLE blocks (number INTEGER PRIMARY KEY, block BLOB)";
 /* clang-format on */
 
@@ -98,14 +98,16 @@ static enum statefile_result compare_owner(struct statefile *f,
 {
 	enum statefile_result result = STATEFILE_DAMAGED;
 	sqlite3_stmt *s;
-	int code = prepare(f, &s,
-			   "SELECT name, domid, generation, epoch, lacks_wal FROM owner");
+	int code = prepare(
+		f, &s,
+		"SELECT name, domid, generation, epoch, lacks_wal, boot FROM owner");
 
 	if (code == SQLITE_OK)
 		code = sqlite3_step(s);
 	if (code == SQLITE_ROW) {
 		if (column_is(s, 0, owner->name) &&
-		    sqlite3_column_int64(s, 1) == owner->domid)
+		    sqlite3_column_int64(s, 1) == owner->domid &&
+		    column_is(s, 5, owner->boot))
 			result = STATEFILE_FINE;
 		else
 			result = STATEFILE_FOREIGN;
@@ -182,11 +184,12 @@ static bool insert_owner(struct statefile *f, const struct statefile_owner *owne
 {
 	sqlite3_stmt *s;
 
-	if (prepare(f, &s, "INSERT INTO owner VALUES (?, ?, ?, 0, 0)") != SQLITE_OK)
+	if (prepare(f, &s, "INSERT INTO owner VALUES (?, ?, ?, 0, 0, ?)") != SQLITE_OK)
 		return false;
 	sqlite3_bind_text(s, 1, owner->name, -1, SQLITE_STATIC);
 	sqlite3_bind_int(s, 2, owner->domid);
 	sqlite3_bind_int64(s, 3, (int64_t)owner->generation);
+	sqlite3_bind_text(s, 4, owner->boot, -1, SQLITE_STATIC);
 	sqlite3_step(s);
 	return sqlite3_finalize(s) == SQLITE_OK;
 }

@@ -28,6 +28,7 @@ struct statefile_owner {
 	const char *name;
 	int domid;
 	uint64_t generation;
+	const char *boot; /* the domid means the domain only until the machine stops */
 };
 
 enum statefile_statement {

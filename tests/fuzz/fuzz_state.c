@@ -133,7 +133,8 @@ static char path[64];
 
 static void write_rows(struct script *s, struct rows *rows)
 {
-	struct statefile_owner owner = {.name = "vm", .domid = 5, .generation = 7};
+	struct statefile_owner owner = {
+		.name = "vm", .domid = 5, .generation = 7, .boot = ""};
 	struct statefile file;
 	const size_t n = script_byte(s) % ROWS;
 
@@ -188,7 +189,7 @@ static int take_row(const uint8_t *bytes, size_t len, void *context)
 
 static enum statefile_result read_rows(struct rows *rows)
 {
-	struct statefile_owner owner = {.name = "vm", .domid = 5};
+	struct statefile_owner owner = {.name = "vm", .domid = 5, .boot = ""};
 	struct statefile file;
 	enum statefile_result result;
 

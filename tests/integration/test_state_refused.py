@@ -29,6 +29,25 @@ class Refused(StateCase):
         self.make(domid=6)
         self.check_set_aside("is of another domain")
 
+    def boot_again(self):
+        """What the file has is of another run of the machine."""
+        with sqlite3.connect(self.state) as db:
+            db.execute("UPDATE owner SET boot = '4a1c' WHERE boot <> ''")
+        db.close()
+
+    def test_another_boot(self):
+        """Numbers of domains are used again then."""
+        self.make()
+        self.boot_again()
+        self.check_set_aside("is of another domain")
+
+    def test_another_boot_of_dom0(self):
+        daemon = self.dom0(domid=0)
+        entries = self.fill(daemon)
+        daemon.kill()
+        self.boot_again()
+        self.assert_same(self.entries(self.dom0(domid=0)), entries)
+
     def test_newer_format(self):
         self.make()
         with sqlite3.connect(self.state) as db:

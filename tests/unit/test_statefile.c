@@ -110,7 +110,7 @@ static void teardown(void)
 
 static enum statefile_result open_it(struct statefile *f, bool create)
 {
-	owner = (struct statefile_owner){"work", 5, create ? GENERATION : 0};
+	owner = (struct statefile_owner){"work", 5, create ? GENERATION : 0, "boot"};
 	return statefile_open(f, path[0], &owner, STATEFILE_SYNC_PROCESS, create);
 }
 
