@@ -104,16 +104,25 @@ static bool looks_like_json(const struct source *s)
 	return s->text[strspn(s->text, " \t\r\n")] == '{';
 }
 
+/* The end of a JSON text is marked; this one may have been cut off. */
+static bool is_whole(struct source *s, const struct entries *e)
+{
+	if (e->count == 0)
+		return source_fault(s,
+				    "no entries, so nothing is done; {} stands for none");
+	if (s->text[s->len - 1] != '\n')
+		return source_fault(s, "the last line has no end, so nothing is done; "
+				       "what follows may have been cut off");
+	return true;
+}
+
 static bool parse(struct source *s, struct entries *e)
 {
 	bool json = s->o->json || looks_like_json(s);
 
 	if (!(json ? json_parse(s, e) : text_parse(s, e)))
 		return false;
-	/* The end of a JSON text is marked; that of the other may have been cut off. */
-	if (e->count > 0 || json || !s->o->exact)
-		return true;
-	return source_fault(s, "no entries, so nothing is done; {} stands for none");
+	return json || !s->o->exact || is_whole(s, e);
 }
 
 static bool has_no_duplicates(struct source *s, const struct entries *e)

@@ -185,6 +185,11 @@ class Restore(Dumps):
             self.check("restore", "--exact", feed=text, status=1,
                        err=re.compile(rb"^standard input:\d: no entries"))
         self.assertEqual(self.daemon.entries(), {b"/a": b"0"})
+        for text in b"/a = 1", b"/a = 1\n/b = \\x2", b"/a = 1\n# no e":
+            self.check("restore", "--exact", feed=text, status=1, err=re.compile(rb":\d+: "))
+        self.check("restore", feed=b"/a = 1")
+        self.check("read", "/a", out=b"1\n")
+        self.check("restore", "--exact", "--json", feed=b'{"/a": "1", "/b": "2"}')
         self.check("restore", "--exact", feed=b"{}")
         self.assertEqual(self.daemon.entries(), {})
 
