@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <event2/event_struct.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -87,16 +88,24 @@ int loop_appear_in_time(struct daemon *d)
 	return appear(d);
 }
 
-static void tell_status(const struct daemon *d)
+static const char *status_of_link(const struct daemon *d)
 {
 	if (!d->has_link)
-		startup_status("serving");
-	else if (d->options->remote_name)
-		startup_status(d->link.connected ? "serving; the VM is connected"
-						 : "serving; the VM is not connected");
-	else
-		startup_status(d->link.connected ? "serving; connected with dom0"
-						 : "serving; dom0 is out of reach");
+		return "serving";
+	if (d->options->remote_name)
+		return d->link.connected ? "serving; the VM is connected"
+					 : "serving; the VM is not connected";
+	return d->link.connected ? "serving; connected with dom0"
+				 : "serving; dom0 is out of reach";
+}
+
+static void tell_status(struct daemon *d)
+{
+	d->was_connected = d->link.connected;
+	d->was_failing = d->state.is_failing;
+	snprintf(d->status, sizeof(d->status), "%s%s", status_of_link(d),
+		 d->was_failing ? "; changes are not kept" : "");
+	startup_status(d->status);
 }
 
 static void become_ready(struct daemon *d)
@@ -113,12 +122,10 @@ static void become_ready(struct daemon *d)
 	startup_ready();
 }
 
-static void notice_link(struct daemon *d)
+static void notice_changes(struct daemon *d)
 {
-	if (d->link.connected == d->was_connected)
-		return;
-	d->was_connected = d->link.connected;
-	if (d->is_ready)
+	if (d->is_ready && (d->link.connected != d->was_connected ||
+			    d->state.is_failing != d->was_failing))
 		tell_status(d);
 }
 
@@ -135,7 +142,7 @@ static void end_turn(struct daemon *d, bool *more)
 	state_commit(&d->state);
 	*more = d->has_link && link_turn(&d->link);
 	*more |= clients_turn(&d->clients);
-	notice_link(d);
+	notice_changes(d);
 	if (!d->is_ready && d->domain.serving) {
 		become_ready(d);
 		*more = true;

@@ -30,6 +30,8 @@ struct daemon {
 	uint64_t tidy_at; /* the domain's work when memory was last given back */
 	bool has_link;
 	bool was_connected;
+	bool was_failing; /* to keep the state */
+	char status[80];
 	bool is_ready;
 	bool is_ending;
 	bool vm_is_gone;

@@ -69,6 +69,8 @@ void options_print_usage(FILE *out)
 	      "  --state=FILE|none        where dom0 keeps the entries for the next "
 	      "daemon\n"
 	      "                           (qubesdb.NAME.state in the runtime directory)\n"
+	      "                           /state/kept of qubesdb-status tells whether it "
+	      "can\n"
 	      "  --state-sync=process|disk\n"
 	      "                           survive the end of the daemon or of the "
 	      "machine "

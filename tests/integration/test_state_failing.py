@@ -171,6 +171,21 @@ class ForAWhile(Failing):
         with daemon.connect() as c:
             self.assertEqual([m.data for m in c.ask(STATUS, "@/state/kept")], [kept])
 
+    def told(self, daemon, text):
+        """Waits until the supervisor has been told this."""
+        daemon.notify.settimeout(30)
+        while text not in daemon.notify.recv(4096):
+            pass
+
+    def test_supervisor_is_told(self):
+        daemon = self.failing("pwrite", errno.ENOSPC)
+        with daemon.connect() as c:
+            self.break_it()
+            c.write("/a", "1")
+            self.told(daemon, b"STATUS=serving; the VM is not connected; changes are not kept\n")
+            self.break_it(False)
+            self.told(daemon, b"STATUS=serving; the VM is not connected\n")
+
     def check_recovers(self, function, number, **options):
         daemon = self.failing(function, number, **options)
         entries = self.fill(daemon)
