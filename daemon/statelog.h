@@ -25,7 +25,7 @@
 #define STATELOG_BLOCK 4040
 
 /* The longest piece, so that a damaged length asks for no more memory. */
-#define STATELOG_MAX_PIECE (8u * 1024u * 1024u)
+#define STATELOG_MAX_PIECE (16u * 1024u * 1024u)
 
 struct statelog {
 	uint64_t before; /* the checksum of the blocks before this one */

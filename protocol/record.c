@@ -41,12 +41,37 @@ static size_t encode_peer(uint8_t *out, const struct record_peer *p)
 	return put_header(out, RECORD_PEER, 0, PEER_SIZE);
 }
 
+/* What there is of a struct record_sent, in bytes. */
+static const struct {
+	size_t operation;
+	size_t unanswered;
+} sent_sizes[] = {
+	[RECORD_SENT] = {0, 2},
+	[RECORD_UNANSWERED] = {8, 0},
+	[RECORD_SETTLED] = {8, 4},
+};
+
+static size_t encode_sent(uint8_t *out, const struct record *r)
+{
+	const size_t operation = sent_sizes[r->type].operation;
+	const size_t unanswered = sent_sizes[r->type].unanswered;
+	uint8_t *path = out + RECORD_HEADER_SIZE, *value = path + r->path_len;
+
+	if (r->path_len > 0)
+		memcpy(path, r->path, r->path_len);
+	put_number(value, r->sent.operation, operation);
+	put_number(value + operation, r->sent.unanswered, unanswered);
+	return put_header(out, r->type, r->path_len, operation + unanswered);
+}
+
 size_t record_encode(uint8_t *out, const struct record *r)
 {
 	uint8_t *path = out + RECORD_HEADER_SIZE;
 
 	if (r->type == RECORD_PEER)
 		return encode_peer(out, &r->peer);
+	if (r->type >= RECORD_SENT)
+		return encode_sent(out, r);
 	memcpy(path, r->path, r->path_len);
 	if (r->value_len > 0)
 		memcpy(path + r->path_len, r->value, r->value_len);
@@ -66,10 +91,29 @@ static bool decode_peer(struct record_peer *p, const struct record *r)
 	return true;
 }
 
+static bool decode_sent(struct record_sent *s, const struct record *r)
+{
+	const size_t operation = sent_sizes[r->type].operation;
+	const size_t unanswered = sent_sizes[r->type].unanswered;
+	const uint8_t *value = (const uint8_t *)r->value;
+
+	if (r->value_len != operation + unanswered)
+		return false;
+	s->operation = get_number(value, operation);
+	s->unanswered = (uint32_t)get_number(value + operation, unanswered);
+	return true;
+}
+
 static bool is_entry(const struct record *r)
 {
 	return r->path_len < QDB_MAX_PATH &&
 	       path_classify(r->path, r->path_len) == PATH_ENTRY;
+}
+
+static bool is_directory(const struct record *r)
+{
+	return r->path_len < QDB_MAX_PATH &&
+	       path_classify(r->path, r->path_len) == PATH_DIRECTORY;
 }
 
 static bool is_valid(struct record *r)
@@ -79,9 +123,17 @@ static bool is_valid(struct record *r)
 	case RECORD_WRITE_BY_PEER:
 		return is_entry(r) && value_is_valid(r->value, r->value_len);
 	case RECORD_REMOVE:
+	case RECORD_OWED:
 		return is_entry(r) && r->value_len == 0;
 	case RECORD_PEER:
 		return decode_peer(&r->peer, r);
+	case RECORD_SENT:
+		return (r->path_len == 0 || is_entry(r) || is_directory(r)) &&
+		       decode_sent(&r->sent, r) && r->sent.unanswered > 0;
+	case RECORD_UNANSWERED:
+		return (is_entry(r) || is_directory(r)) && decode_sent(&r->sent, r);
+	case RECORD_SETTLED:
+		return r->path_len == 0 && decode_sent(&r->sent, r);
 	}
 	return false;
 }

@@ -10,7 +10,10 @@
  *	       4...  path, value
  *
  * In RECORD_PEER there is no path, and the value is a struct record_peer, each number
- * with its low byte first, the flags as bits of one byte.
+ * with its low byte first, the flags as bits of one byte. In RECORD_SENT, _UNANSWERED and
+ * _SETTLED the value is what they have of a struct record_sent: the number in 8 bytes,
+ * the count in 2 or 4. A RECORD_SENT without a path, as most are, is about the
+ * RECORD_WRITE right before it.
  */
 #ifndef QDB_RECORD_H
 #define QDB_RECORD_H
@@ -29,6 +32,10 @@ enum record_type {
 	RECORD_WRITE_BY_PEER, /* the same, but the VM did */
 	RECORD_REMOVE,        /* an entry has gone */
 	RECORD_PEER,          /* how far the conversation with the VM has come */
+	RECORD_OWED,          /* dom0 has changed an entry, and is to tell the VM */
+	RECORD_SENT,          /* dom0 tells it, of an entry or a directory */
+	RECORD_UNANSWERED,    /* dom0 has told it, by the operation of this number */
+	RECORD_SETTLED,       /* what was owed and sent before is no matter any more */
 };
 
 /* See struct replica (daemon/core/replica.h). */
@@ -39,13 +46,29 @@ struct record_peer {
 	bool peer_is_known;
 };
 
+/*
+ * Operations of dom0. Their numbers are those that the VM counts by, and go round: in
+ * RECORD_UNANSWERED that of the one that is meant, in RECORD_SETTLED that of the last one
+ * that was sent. RECORD_SENT is always the next one, and has none.
+ */
+struct record_sent {
+	uint64_t operation;
+	uint32_t unanswered; /* in RECORD_SENT, if there are more, RECORD_MOST_UNANSWERED
+			      */
+};
+
+#define RECORD_MOST_UNANSWERED 0xffff
+
 struct record {
 	enum record_type type;
-	const char *path; /* not terminated, an entry's */
+	const char *path; /* not terminated, an entry's if the type does not say more */
 	size_t path_len;
 	const char *value; /* valid; no more than the type says */
 	size_t value_len;
-	struct record_peer peer;
+	union {
+		struct record_peer peer;
+		struct record_sent sent;
+	};
 };
 
 /* Writes it to `out`, which has room for RECORD_MAX_SIZE bytes; returns its size. */

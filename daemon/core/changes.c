@@ -127,14 +127,24 @@ static void set_owed(struct changes *c, struct changed_path *p, bool owed)
 	p->owed = owed;
 }
 
+/* In their order, which is that of the calls but for changes_sent_nth(). */
 static void set_in_flight(struct changes *c, struct changed_path *p, uint64_t operation)
 {
+	struct changed_path *before;
+
 	if (p->in_flight)
 		TAILQ_REMOVE(&c->in_flight, p, by_operation);
 	p->in_flight = operation > 0;
 	p->operation = operation;
-	if (p->in_flight)
-		TAILQ_INSERT_TAIL(&c->in_flight, p, by_operation);
+	if (!p->in_flight)
+		return;
+	before = TAILQ_LAST(&c->in_flight, changed_path_list);
+	while (before && before->operation > operation)
+		before = TAILQ_PREV(before, changed_path_list, by_operation);
+	if (before)
+		TAILQ_INSERT_AFTER(&c->in_flight, before, p, by_operation);
+	else
+		TAILQ_INSERT_HEAD(&c->in_flight, p, by_operation);
 }
 
 static void disown(struct changes *c, struct changed_path *p)
@@ -209,30 +219,43 @@ const struct changed_path *changes_next(const struct changes *c)
 	return TAILQ_FIRST(&c->owed);
 }
 
-static void mark_sent(struct changes *c, struct changed_path *p)
+const struct changed_path *changes_after(struct changes *c, const char *path, size_t len)
+{
+	return to_changed(pathmap_after(&c->map, path, len));
+}
+
+static void mark_sent(struct changes *c, struct changed_path *p, uint64_t operation)
 {
 	set_owed(c, p, false);
-	set_in_flight(c, p, c->answered + c->unanswered.used);
+	set_in_flight(c, p, operation);
 	p->is_ours = true;
+}
+
+int changes_sent_nth(struct changes *c, const char *path, size_t len, size_t n)
+{
+	struct changed_path *p = find(c, path, len);
+	int r = p ? 0 : add_path(c, path, len, &p);
+
+	if (r == 0)
+		mark_sent(c, p, c->answered + n);
+	return r;
 }
 
 int changes_send(struct changes *c, const char *path, size_t len)
 {
-	struct changed_path *p = find(c, path, len);
-	int r;
+	int r = account_charge(&c->unanswered, 1);
 
-	r = account_charge(&c->unanswered, 1);
 	if (r < 0)
 		return r;
-	if (!p) {
-		r = add_path(c, path, len, &p);
-		if (r < 0) {
-			account_release(&c->unanswered, 1);
-			return r;
-		}
-	}
-	mark_sent(c, p);
-	return 0;
+	r = changes_sent_nth(c, path, len, c->unanswered.used);
+	if (r < 0)
+		account_release(&c->unanswered, 1);
+	return r;
+}
+
+int changes_sent_before(struct changes *c, size_t operations)
+{
+	return account_charge(&c->unanswered, operations);
 }
 
 void changes_sent_too(struct changes *c, const char *path, size_t len)
@@ -240,7 +263,7 @@ void changes_sent_too(struct changes *c, const char *path, size_t len)
 	struct changed_path *p = find(c, path, len);
 
 	if (p)
-		mark_sent(c, p);
+		mark_sent(c, p, c->answered + c->unanswered.used);
 }
 
 /* ---- what the peer has, and what it has not ---- */

@@ -74,11 +74,21 @@ bool changes_owes(struct changes *c, const char *path, size_t len);
 /* The entry to send next, or NULL. It stays owed until changes_send(). */
 const struct changed_path *changes_next(const struct changes *c);
 
+/* The first path after this one, in their own order, owed or not; or NULL. */
+const struct changed_path *changes_after(struct changes *c, const char *path, size_t len);
+
 /* An operation on `path` is being sent, owed before or not. 0, -EDQUOT or -ENOMEM. */
 int changes_send(struct changes *c, const char *path, size_t len);
 
 /* The operation just sent, on a directory, also removes this entry, which was owed. */
 void changes_sent_too(struct changes *c, const char *path, size_t len);
+
+/*
+ * An earlier daemon has sent so many operations that are not answered; and the n-th of
+ * them, from 1, was the last one on `path`. 0, -EDQUOT or -ENOMEM.
+ */
+int changes_sent_before(struct changes *c, size_t operations);
+int changes_sent_nth(struct changes *c, const char *path, size_t len, size_t n);
 
 /*
  * The peer has processed the oldest `n` operations. Returns how many there were: answers

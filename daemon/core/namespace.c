@@ -244,11 +244,7 @@ struct entry *namespace_next(struct entry *e)
 
 struct entry *namespace_after(struct namespace *ns, const char *path, size_t len)
 {
-	struct path_node *node = pathmap_seek(&ns->map, path, len);
-
-	if (node && node->path_len == len && path_begins_with(node, path, len))
-		node = pathmap_next(node);
-	return to_entry(node);
+	return to_entry(pathmap_after(&ns->map, path, len));
 }
 
 struct entry *namespace_before(struct namespace *ns, const char *path, size_t len)

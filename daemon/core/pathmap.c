@@ -110,6 +110,15 @@ struct path_node *pathmap_seek(struct pathmap *map, const char *path, size_t len
 	return RB_NFIND(path_tree, &map->tree, &key);
 }
 
+struct path_node *pathmap_after(struct pathmap *map, const char *path, size_t len)
+{
+	struct path_node *node = pathmap_seek(map, path, len);
+
+	if (node && path_order(path, len, node) == 0)
+		return pathmap_next(node);
+	return node;
+}
+
 struct path_node *pathmap_seek_before(struct pathmap *map, const char *path, size_t len)
 {
 	struct path_node *node = pathmap_seek(map, path, len);

@@ -52,6 +52,9 @@ struct path_node *pathmap_find(struct pathmap *map, const char *path, size_t len
 /* The first node at or after this path, or NULL. */
 struct path_node *pathmap_seek(struct pathmap *map, const char *path, size_t len);
 
+/* The first node after this path, or NULL. */
+struct path_node *pathmap_after(struct pathmap *map, const char *path, size_t len);
+
 /* The last node before this path, or NULL. */
 struct path_node *pathmap_seek_before(struct pathmap *map, const char *path, size_t len);
 

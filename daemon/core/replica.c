@@ -31,6 +31,13 @@
  * When an operation of dom0 is applied over an unconfirmed change of the VM, that change
  * is disowned: sending it again after a loss would undo what came later.
  *
+ * Which changes are unconfirmed is a part of dom0's state (journal.h): else a VM that
+ * comes back to the next daemon would undo them with what it did before. What is owed is
+ * recorded with the change. What is sent is recorded with the number by which the VM
+ * counts it, in the same commit, and an answer not at all: when the VM comes back its
+ * hello tells which of them it has, and so for a daemon that was killed there is neither
+ * a change too many nor one too few. The beginning of a dump settles them all.
+ *
  * A legacy VM merges a dump into what it holds. On a second link it is therefore emptied
  * before the dump. Its clients wait meanwhile, so nothing of theirs is in the way.
  *

@@ -66,23 +66,22 @@ static void meet_vm(struct replica *r, const struct announcement *hello)
 		r->processed = 0;
 		r->peer_is_known = false;
 	}
-	if (hello->fresh)
-		changes_clear(&r->changes);
 	r->peer_is_stranger = !hello->fresh && !r->peer_is_known;
 	r->peer_id = hello->id;
 	r->peer_resumes = !hello->fresh;
 	forget_processed(r, hello->fresh ? 0 : hello->processed);
+	if (hello->fresh)
+		sending_forget(r);
 }
 
 static void begin_dump(struct replica *r)
 {
 	if (r->peer_resumes)
 		news_gather(r);
-	changes_clear(&r->changes);
+	sending_forget(r);
 	r->peer_is_known = !r->peer_is_legacy;
 	r->peer_is_stranger = false;
 	r->lost_track = false;
-	r->sent_on_link = 0;
 	r->cursor_len = 0;
 	r->state = REPLICA_DUMPING;
 }

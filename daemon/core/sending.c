@@ -57,9 +57,17 @@ void sending_announce(struct replica *r, enum announcement_kind kind)
 	sending_say(r, QDB_RESP_OK, path, announcement_format(path, sizeof(path), &a));
 }
 
+void sending_forget(struct replica *r)
+{
+	changes_clear(&r->changes);
+	r->sent_on_link = 0;
+	journal_settled(&r->domain->journal, r);
+}
+
 void sending_overrun(struct replica *r)
 {
 	changes_disown(&r->changes, "/", 1);
+	journal_settled(&r->domain->journal, r);
 	r->lost_track = true;
 	r->overran = r->state > REPLICA_CONNECTED;
 	if (r->overran && !r->peer_is_legacy)
@@ -89,11 +97,13 @@ static int send_operation(struct replica *r, enum qdb_msg type, const char *path
 	if (result < 0)
 		return result;
 	result = changes_send(&r->changes, path, len);
-	if (result < 0)
+	if (result < 0) {
 		outq_rewind(&r->out, position);
-	else
-		r->sent_on_link++;
-	return result;
+		return result;
+	}
+	r->sent_on_link++;
+	journal_sent(&r->domain->journal, r, path, len);
+	return 0;
 }
 
 /*
@@ -190,13 +200,23 @@ static bool dump_will_tell(struct replica *r, const char *path, size_t len)
 	       !changes_owes(&r->changes, path, len);
 }
 
+static int owe_entry(struct replica *r, const char *path, size_t len)
+{
+	const bool is_noted = changes_owes(&r->changes, path, len);
+	int result = changes_owe(&r->changes, path, len);
+
+	if (result == 0 && !is_noted)
+		journal_owed(&r->domain->journal, path, len);
+	return result;
+}
+
 static void owe(struct replica *r, const char *path, size_t len, bool may_be_commit)
 {
 	const bool in_order = may_be_commit && changes_next(&r->changes);
 
 	if (!in_order && dump_will_tell(r, path, len))
 		news_add(r, path, len);
-	else if (changes_owe(&r->changes, path, len) < 0)
+	else if (owe_entry(r, path, len) < 0)
 		sending_overrun(r);
 }
 
@@ -206,6 +226,8 @@ void sending_owe_refusal(struct replica *r, const char *path, size_t len)
 		news_add(r, path, len);
 	else if (changes_owe_refusal(&r->changes, path, len) < 0)
 		sending_overrun(r);
+	else
+		journal_owed(&r->domain->journal, path, len);
 }
 
 void replica_forward_write(struct replica *r, const char *path, size_t len,
@@ -231,7 +253,7 @@ static int owe_removed(struct replica *r, const char *path, size_t len)
 
 	for (; e && path_begins_with(&e->node, path, len); e = namespace_next(e)) {
 		if (!dump_will_tell(r, e->path, e->node.path_len))
-			result = changes_owe(&r->changes, e->path, e->node.path_len);
+			result = owe_entry(r, e->path, e->node.path_len);
 		if (result < 0 || !is_directory)
 			break;
 	}

@@ -27,6 +27,9 @@ void sending_owe_refusal(struct replica *r, const char *path, size_t len);
 /* Makes a legacy VM forget what it holds. */
 void sending_emptying(struct replica *r);
 
+/* Nothing that we have changed so far is owed to the peer any more, or unanswered. */
+void sending_forget(struct replica *r);
+
 /* Our changes are too many to be kept: they are forgotten, and the link starts over. */
 void sending_overrun(struct replica *r);
 

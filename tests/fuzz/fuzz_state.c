@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ static size_t choose_record(struct script *s, uint8_t out[REQUEST_SIZE])
 	const size_t path_len = strnlen((char *)message + 1, QDB_MAX_PATH);
 	const unsigned lie = script_byte(s);
 
-	out[0] = message[0] % 6;
+	out[0] = message[0] % 10;
 	out[1] = (uint8_t)path_len;
 	out[2] = (uint8_t)len;
 	out[3] = (uint8_t)(len >> 8);
@@ -51,6 +52,25 @@ static size_t choose_peer(struct script *s, uint8_t out[REQUEST_SIZE])
 	return 21;
 }
 
+/* Small numbers, so that they mean something. */
+static size_t choose_sent(struct script *s, uint8_t out[REQUEST_SIZE])
+{
+	static const uint8_t sizes[] = {2, 8, 12};
+	const size_t end = choose_record(s, out);
+	const unsigned which = script_byte(s) % 3;
+	const size_t path_len = which < 2 ? MIN(out[1] % QDB_MAX_PATH, end - 4) : 0;
+
+	out[0] = (uint8_t)(6 + which);
+	out[1] = (uint8_t)path_len;
+	out[2] = sizes[which];
+	out[3] = 0;
+	memset(out + 4 + path_len, 0, sizes[which]);
+	out[4 + path_len] = script_byte(s) % 16;
+	if (which == 2)
+		out[4 + 8] = script_byte(s) % 16;
+	return 4 + path_len + sizes[which];
+}
+
 static size_t choose_records(struct script *s, uint8_t *out, size_t size)
 {
 	uint8_t record[REQUEST_SIZE];
@@ -61,6 +81,8 @@ static size_t choose_records(struct script *s, uint8_t *out, size_t size)
 		how = script_byte(s) % 8;
 		if (how == 0)
 			len = choose_peer(s, record);
+		else if (how == 2)
+			len = choose_sent(s, record);
 		else if (how == 1)
 			len = script_bytes(s, record, script_byte(s));
 		else
@@ -71,6 +93,22 @@ static size_t choose_records(struct script *s, uint8_t *out, size_t size)
 			break;
 	}
 	return used;
+}
+
+/* The operations by their place in the order that they were sent in. */
+static void check_changes(struct changes *a, struct changes *b)
+{
+	const struct changed_path *x = changes_after(a, "", 0),
+				  *y = changes_after(b, "", 0);
+
+	for (; x && y; x = changes_after(a, x->path, x->node.path_len),
+		       y = changes_after(b, y->path, y->node.path_len)) {
+		fuzz_require(strcmp(x->path, y->path) == 0);
+		fuzz_require(x->owed == y->owed && x->in_flight == y->in_flight);
+		fuzz_require(!x->in_flight ||
+			     x->operation - a->answered == y->operation - b->answered);
+	}
+	fuzz_require(!x && !y);
 }
 
 static void check_again(struct domain *d)
@@ -91,6 +129,7 @@ static void check_again(struct domain *d)
 	fuzz_require(d->replica.processed == copy.replica.processed);
 	fuzz_require(d->replica.served_legacy == copy.replica.served_legacy);
 	fuzz_require(d->replica.peer_is_known == copy.replica.peer_is_known);
+	check_changes(&d->replica.changes, &copy.replica.changes);
 	domain_free(&copy);
 }
 

@@ -232,6 +232,22 @@ static void commit(void)
 	journal_committed(j);
 }
 
+/* What is unconfirmed must be in the state; what is answered may still be. */
+static void check_changes(void)
+{
+	struct changes *c = &run.domain.replica.changes;
+	const struct changed_path *x = changes_after(c, "", 0), *y;
+
+	for (; x; x = changes_after(c, x->path, x->node.path_len)) {
+		y = pathmap_object(pathmap_find(&run.shadow.replica.changes.map, x->path,
+						x->node.path_len),
+				   struct changed_path, node);
+		fuzz_require(!x->is_ours ||
+			     (y && x->owed == y->owed && x->in_flight <= y->in_flight));
+	}
+	fuzz_require(changes_is_consistent(&run.shadow.replica.changes));
+}
+
 static void check_shadow(void)
 {
 	struct entry *x = namespace_first(&run.domain.entries, "", 0);
@@ -242,6 +258,7 @@ static void check_shadow(void)
 		fuzz_require(x->by_peer == y->by_peer);
 	fuzz_require(run.shadow.replica.peer_id == run.domain.replica.peer_id);
 	fuzz_require(run.shadow.replica.processed == run.domain.replica.processed);
+	check_changes();
 }
 
 /* ---- the link ---- */

@@ -126,6 +126,42 @@ class Restart(StateCase):
         self.assertEqual(events, {"/changes", "/goes", "/again"})
         self.assert_equal_ends(dom0, vm)
 
+    def check_older_changes_lose(self, replace):
+        dom0, vm = self.pair()
+        with dom0.connect() as a, vm.connect() as b:
+            a.write_all([("/a", "base"), ("/b", "base"), ("/d/x", "base")])
+            self.sync(a, b)
+            self.sync(b, a)
+        dom0.kill()
+        with vm.connect() as b:
+            b.write_all([("/a", "older"), ("/b", "older"), ("/c", "vm")])
+            b.rm("/d/")
+        os.kill(vm.pid, signal.SIGSTOP)
+        dom0 = self.dom0()
+        with dom0.connect() as a:
+            a.write_all([("/a", "newer"), ("/d/x", "newer")])
+            a.rm("/b")
+        dom0 = replace(dom0)
+        os.kill(vm.pid, signal.SIGCONT)
+        self.assert_equal_ends(dom0, vm)
+        self.assertEqual(self.entries(dom0), {"/a": b"newer", "/c": b"vm", "/d/x": b"newer"})
+
+    def test_older_changes_of_the_vm(self):
+        self.check_older_changes_lose(lambda dom0: dom0)
+
+    def test_older_changes_of_the_vm_after_a_crash(self):
+        def replace(dom0):
+            dom0.kill()
+            return self.dom0()
+        self.check_older_changes_lose(replace)
+
+    def test_older_changes_of_the_vm_after_a_hand_over(self):
+        def replace(dom0):
+            successor = self.dom0()
+            dom0.wait()
+            return successor
+        self.check_older_changes_lose(replace)
+
 
 class Removed(StateCase):
     """Somebody removes the file, or its log, under the daemon."""

@@ -67,9 +67,10 @@ static const struct action everything[] = {
 	FILL(VM, 1, 141), LOSE, DO(VM, 1, RM, D_DIR), AT(ACT_CONNECT, DOM0),
 	AT(ACT_TURN, VM), LOSE, AT(ACT_CONNECT, DOM0), MOVE, MOVE, MOVE,
 	FILL(DOM0, 0, 151), MOVE, MOVE,
-	/* what the VM fails to remove, dom0 has changed, and does not know so any more */
-	LOSE, DO(VM, 1, RM, D_DIR), FILL(DOM0, 0, 171), AT(ACT_RESTART, DOM0),
-	AT(ACT_CONNECT, DOM0), MOVE, MOVE, MOVE,
+	/* what the VM fails to remove while a link begins, dom0 has changed before */
+	LOSE, FILL(DOM0, 0, 171), AT(ACT_RESTART, DOM0), AT(ACT_CONNECT, DOM0),
+	AT(ACT_TURN, VM), AT(ACT_DELIVER, DOM0), AT(ACT_TURN, DOM0), AT(ACT_DELIVER, VM),
+	DO(VM, 1, RM, D_DIR), MOVE, MOVE, MOVE,
 	/* dom0 has forgotten everything */
 	AT(ACT_CRASH, DOM0), AT(ACT_DELIVER, VM), AT(ACT_TURN, VM), AT(ACT_CONNECT, DOM0),
 	MOVE, MOVE, MOVE, DO(VM, 1, RM, ROOT), MOVE};

@@ -5,7 +5,8 @@
  * touched it, it must be as it was; otherwise as the last acknowledged change of one of
  * the sides has left it. That of a side is no longer legal once the other has changed the
  * entry while it knew that change, unless links were lost: then that of the judge (see
- * replica.c) may win.
+ * replica.c) may win. And that of the VM is not once a new dom0 has changed the entry
+ * after it, whether it knew or not.
  *
  * A crash without state makes more states legal for the entries that the crashed end has
  * changed since: its changes may be lost, or not. So does the end of a link for those
@@ -85,6 +86,17 @@ static void check_commits(struct world *w)
 
 /* ---- changes ---- */
 
+/* Whose change is the newer one around "go" and the dump is for the ends to say. */
+static bool is_in_dump(const struct end *e)
+{
+	enum replica_state state;
+
+	if (e->kind != KIND_NEW)
+		return false;
+	state = e->new.domain.replica.state;
+	return state == REPLICA_RESUMING || state == REPLICA_DUMPING;
+}
+
 static void operated(struct world *w, enum side side, int path, int result)
 {
 	struct history *h = &w->histories[path];
@@ -93,8 +105,12 @@ static void operated(struct world *w, enum side side, int path, int result)
 
 	if (theirs->operated && theirs->last > 0 && theirs->last == before)
 		theirs->superseded = true;
+	if (side == DOM0)
+		theirs->outdated = theirs->operated && !theirs->in_dump &&
+				   !is_in_dump(&w->ends[DOM0]);
 	ours->operated = true;
-	ours->superseded = ours->maybe_gone = false;
+	ours->superseded = ours->outdated = ours->maybe_gone = false;
+	ours->in_dump = is_in_dump(&w->ends[side]);
 	ours->last = result;
 	if (ours->n_results < EXCUSES / 4)
 		ours->results[ours->n_results++] = result;
@@ -200,24 +216,12 @@ void oracle_crashed(struct world *w, enum side side)
 	}
 }
 
-/*
- * Nothing is lost but what dom0 still had to tell. After a crash without state, and
- * before the VM has brought what it holds, that includes the removal of what only the VM
- * has.
- */
+/* Nothing is lost but what dom0 still had to tell of writes that changed nothing. */
 void oracle_restarted(struct world *w)
 {
-	const struct end *dom0 = &w->ends[DOM0], *vm = &w->ends[VM];
-
 	for (int i = 0; i < names_count(); i++) {
-		struct history *h = &w->histories[i];
-
-		h->unheard &= dom0->values[i] == 0;
-		if (dom0->new.domain.replica.peer_is_known || !h->of[DOM0].operated ||
-		    h->of[DOM0].last != VALUE_ABSENT)
-			continue;
-		excuse(h, vm->values[i]);
-		excuse(h, h->agreed);
+		w->histories[i].unheard &= w->ends[DOM0].values[i] == 0;
+		w->histories[i].of[VM].outdated &= !w->ends[DOM0].new.faulted;
 	}
 }
 
@@ -260,9 +264,12 @@ static bool equal(const struct world *w, int *where)
 
 static void check_entry(struct world *w, int path, int value)
 {
+	const struct end *dom0 = &w->ends[DOM0], *vm = &w->ends[VM];
 	struct history *h = &w->histories[path];
 	const bool reorders = w->config->faults & ~FAULT_SLOW;
-	const enum side judge = w->ends[DOM0].kind == KIND_NEW ? DOM0 : VM;
+	const enum side judge = dom0->kind == KIND_NEW ? DOM0 : VM;
+	const bool judged =
+		dom0->kind == KIND_NEW && vm->kind == KIND_NEW && !dom0->new.faulted;
 	bool stale = false, any = false;
 
 	for (int s = 0; s < 2; s++) {
@@ -273,7 +280,8 @@ static void check_entry(struct world *w, int path, int value)
 			return;
 		if (!side->operated || side->last != value)
 			continue;
-		if (!side->superseded || (reorders && s == (int)judge))
+		if ((!side->superseded || (reorders && s == (int)judge)) &&
+		    !(side->outdated && judged))
 			return;
 		stale = true;
 	}

@@ -121,6 +121,8 @@ unsigned plan(const struct config *c, uint64_t seed, struct action *actions);
 struct side_history {
 	bool operated;   /* has changed it since the ends were last equal */
 	bool superseded; /* the other side changed it later, knowing this change */
+	bool outdated;   /* the VM's: dom0 changed it later, knowing this change or not */
+	bool in_dump;    /* was made during a dump */
 	bool maybe_gone; /* has then removed a directory above, without having it */
 	int last;
 	int results[EXCUSES / 4]; /* of all its changes, in case of a crash */

@@ -28,6 +28,22 @@ static const struct record kinds[] = {
 	{.type = RECORD_PEER, .peer = {UINT64_MAX, 1, true, false}},
 	{.type = RECORD_PEER, .peer = {0x0123456789abcdef, 1u << 31, false, true}},
 	{.type = RECORD_PEER, .peer = {1, UINT64_MAX, true, true}},
+	{.type = RECORD_OWED, .path = path, .path_len = 2},
+	{.type = RECORD_OWED, .path = path, .path_len = LONGEST},
+	{.type = RECORD_SENT, .sent = {0, 1}},
+	{.type = RECORD_SENT, .path = path, .path_len = 1, .sent = {0, 256}},
+	{.type = RECORD_SENT, .path = path, .path_len = LONGEST, .sent = {0, 65535}},
+	{.type = RECORD_UNANSWERED, .path = path, .path_len = 2, .sent = {0, 0}},
+	{.type = RECORD_UNANSWERED,
+	 .path = path,
+	 .path_len = LONGEST - 1,
+	 .sent = {7, 0}},
+	{.type = RECORD_UNANSWERED,
+	 .path = path,
+	 .path_len = LONGEST,
+	 .sent = {UINT64_MAX, 0}},
+	{.type = RECORD_SETTLED, .sent = {0, 0}},
+	{.type = RECORD_SETTLED, .sent = {UINT64_MAX, UINT32_MAX}},
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -69,7 +85,13 @@ START_TEST(each_kind_comes_back)
 		return;
 	}
 	ck_assert_uint_eq(r.path_len, k->path_len);
-	ck_assert_mem_eq(r.path, k->path, k->path_len);
+	if (k->path_len > 0)
+		ck_assert_mem_eq(r.path, k->path, k->path_len);
+	if (k->type >= RECORD_SENT) {
+		ck_assert_uint_eq(r.sent.operation, k->sent.operation);
+		ck_assert_uint_eq(r.sent.unanswered, k->sent.unanswered);
+		return;
+	}
 	ck_assert_uint_eq(r.value_len, k->value_len);
 	if (r.value_len > 0)
 		ck_assert_mem_eq(r.value, value, r.value_len);
@@ -108,7 +130,7 @@ static const struct {
 	size_t len;
 } damaged[] = {
 	RECORD("\0", "\2", "\1", "\0", "/av"),   /* no type */
-	RECORD("\5", "\2", "\1", "\0", "/av"),   /* one that there is not */
+	RECORD("\11", "\2", "\1", "\0", "/av"),  /* one that there is not */
 	RECORD("\377", "\2", "\1", "\0", "/av"), /* nor this */
 	RECORD("\1", "\0", "\1", "\0", "v"),     /* no path */
 	RECORD("\1", "\1", "\1", "\0", "/v"),    /* the root */
@@ -126,6 +148,18 @@ static const struct {
 	RECORD("\4", "\0", "\22", "\0", "0123456789abcdef\0\0"),
 	RECORD("\4", "\0", "\21", "\0", "0123456789abcdef\4"), /* an unknown flag */
 	RECORD("\4", "\2", "\21", "\0", "/a0123456789abcdef\0"),
+	RECORD("\5", "\2", "\1", "\0", "/av"),    /* owed with a value */
+	RECORD("\5", "\3", "\0", "\0", "/a/"),    /* of a directory */
+	RECORD("\6", "\2", "\0", "\0", "/a"),     /* sent without a count */
+	RECORD("\6", "\2", "\2", "\0", "/a\0\0"), /* or of none */
+	RECORD("\6", "\2", "\3", "\0", "/a\1\0\0"),
+	RECORD("\6", "\2", "\2", "\0", "-a\1\0"),
+	RECORD("\7", "\0", "\10", "\0", "01234567"), /* unanswered without a path */
+	RECORD("\7", "\2", "\7", "\0", "/a0123456"),
+	RECORD("\7", "\2", "\11", "\0", "/a012345678"),
+	RECORD("\10", "\0", "\0", "\0", ""), /* settled without numbers */
+	RECORD("\10", "\0", "\13", "\0", "0123456789a"),
+	RECORD("\10", "\2", "\14", "\0", "/a0123456789ab"), /* and with a path */
 };
 
 START_TEST(damage_is_refused)
@@ -227,10 +261,39 @@ static void assert_copy(void)
 	ck_assert(dom0.replica.served_legacy == copy.replica.served_legacy);
 }
 
+/* The numbers that the VM counts by, as well. What is answered may still be in the copy.
+ */
+static uint64_t answered(const struct domain *d)
+{
+	return d->replica.base + d->replica.sent_on_link -
+	       changes_in_flight(&d->replica.changes);
+}
+
+static void assert_changes(void)
+{
+	const struct changed_path *a = changes_after(&dom0.replica.changes, "", 0), *b;
+
+	ck_assert(changes_is_consistent(&copy.replica.changes));
+	for (; a; a = changes_after(&dom0.replica.changes, a->path, a->node.path_len)) {
+		b = pathmap_object(pathmap_find(&copy.replica.changes.map, a->path,
+						a->node.path_len),
+				   struct changed_path, node);
+		ck_assert_ptr_nonnull(b);
+		ck_assert(a->owed == b->owed && a->in_flight == b->in_flight &&
+			  b->is_ours);
+		if (a->in_flight)
+			ck_assert_uint_eq(answered(&dom0) + a->operation -
+						  dom0.replica.changes.answered,
+					  answered(&copy) + b->operation -
+						  copy.replica.changes.answered);
+	}
+}
+
 static void assert_replay(void)
 {
 	ck_assert_int_eq(journal_replay(&copy, kept, kept_len), 0);
 	assert_copy();
+	assert_changes();
 }
 
 /* What both ends do, in several commits. */
@@ -298,6 +361,137 @@ START_TEST(changes_while_a_snapshot_is_taken)
 		commit();
 	}
 	assert_replay();
+}
+END_TEST
+
+/* It tells that something was sent, but not what. */
+START_TEST(what_is_sent_must_be_known)
+{
+	static const uint8_t sent[] = {RECORD_SENT, 0, 2, 0, 1, 0};
+	struct record r;
+
+	ck_assert_uint_eq(decode(&r, sent, sizeof(sent)), sizeof(sent));
+	ck_assert_int_eq(journal_replay(&copy, sent, sizeof(sent)), -EINVAL);
+	set(&dom0, "/a", "1");
+	if (_i)
+		drop(&dom0, "/a");
+	commit();
+	keep(sent, sizeof(sent));
+	ck_assert_int_eq(journal_replay(&copy, kept, kept_len), -EINVAL);
+}
+END_TEST
+
+/* Some owed, some sent, some both, and a directory. */
+static void leave_a_lot_unconfirmed(void)
+{
+	char name[32];
+
+	do_a_lot();
+	disconnect_ends();
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "/owed/%d", i);
+		set(&dom0, name, name);
+	}
+	begin();
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "/sent/%d", i * 7 % 20);
+		set(&dom0, name, name);
+		if (i == 10)
+			ck_assert_int_eq(drop(&dom0, "/owed/"), 0);
+	}
+	disconnect_ends();
+	set(&dom0, "/sent/3", "again");
+	ck_assert_int_eq(drop(&dom0, "/sent/4"), 0);
+	ck_assert_int_eq(drop(&dom0, "/d/"), 0);
+	commit();
+	ck_assert_uint_eq(changes_in_flight(&dom0.replica.changes), 21);
+	ck_assert_uint_gt(dom0.replica.changes.n_owed, 2);
+}
+
+/* Beside the write itself, which has a path and a value. */
+START_TEST(a_prompt_write_costs_few_bytes)
+{
+	begin();
+	commit();
+	set(&dom0, "/23456789", "1");
+	ck_assert_uint_eq(dom0.journal.used, RECORD_HEADER_SIZE + 9 + 1 + 6);
+	disconnect_ends();
+	commit();
+	set(&dom0, "/23456789", "2");
+	set(&dom0, "/23456789", "3");
+	ck_assert_uint_eq(dom0.journal.used,
+			  2 * (RECORD_HEADER_SIZE + 9 + 1) + RECORD_HEADER_SIZE + 9);
+}
+END_TEST
+
+START_TEST(what_is_unconfirmed_comes_back)
+{
+	leave_a_lot_unconfirmed();
+	assert_replay();
+	ck_assert_uint_eq(copy.replica.changes.n_owed, dom0.replica.changes.n_owed);
+}
+END_TEST
+
+START_TEST(what_is_unconfirmed_is_in_a_snapshot)
+{
+	leave_a_lot_unconfirmed();
+	snapshot(RECORD_MAX_SIZE + (size_t)_i * 100);
+	assert_replay();
+	ck_assert_uint_eq(copy.replica.changes.n_owed, dom0.replica.changes.n_owed);
+	ck_assert_uint_eq(changes_in_flight(&copy.replica.changes), 21);
+}
+END_TEST
+
+/* Operations leave, and are answered, between the pieces: their order is not that. */
+START_TEST(operations_while_a_snapshot_is_taken)
+{
+	struct journal_cursor c = {.has_begun = false};
+	uint8_t piece[RECORD_MAX_SIZE + 40];
+	char name[32];
+
+	leave_a_lot_unconfirmed();
+	begin();
+	for (int i = 0; i < 10; i++)
+		set(&dom0, i % 2 ? "/sent/9" : "/sent/5", "x");
+	commit();
+	kept_len = 0;
+	for (int i = 0; !c.is_done; i++) {
+		keep(piece, journal_snapshot(&dom0, &c, piece, sizeof(piece)));
+		snprintf(name, sizeof(name), "/sent/%d", i * 7 % 20);
+		set(&dom0, name, "new");
+		carry(&dom0, &vm);
+		if (i % 9 == 8)
+			carry(&vm, &dom0);
+		if (_i && i == 30)
+			disconnect_ends();
+		commit();
+	}
+	assert_replay();
+}
+END_TEST
+
+START_TEST(what_is_settled_is_forgotten)
+{
+	leave_a_lot_unconfirmed();
+	begin();
+	assert_equal_ends();
+	commit();
+	assert_replay();
+	ck_assert_uint_eq(copy.replica.changes.paths.used, 0);
+}
+END_TEST
+
+/* The next daemon may have other quotas. A state that it can serve is not refused. */
+START_TEST(what_is_unconfirmed_beyond_a_quota_is_forgotten)
+{
+	leave_a_lot_unconfirmed();
+	if (_i)
+		copy.replica.changes.unanswered.limit = 4;
+	else
+		copy.replica.changes.paths.limit = 40;
+	ck_assert_int_eq(journal_replay(&copy, kept, kept_len), 0);
+	ck_assert(changes_is_consistent(&copy.replica.changes));
+	assert_copy();
 }
 END_TEST
 
@@ -400,6 +594,13 @@ static void fill(TCase *t)
 	tcase_add_loop_test(t, a_snapshot_makes_the_same_domain, 0, 10);
 	tcase_add_test(t, a_snapshot_of_nothing);
 	tcase_add_test(t, changes_while_a_snapshot_is_taken);
+	tcase_add_loop_test(t, what_is_sent_must_be_known, 0, 2);
+	tcase_add_test(t, a_prompt_write_costs_few_bytes);
+	tcase_add_test(t, what_is_unconfirmed_comes_back);
+	tcase_add_loop_test(t, what_is_unconfirmed_is_in_a_snapshot, 0, 10);
+	tcase_add_loop_test(t, operations_while_a_snapshot_is_taken, 0, 2);
+	tcase_add_test(t, what_is_settled_is_forgotten);
+	tcase_add_loop_test(t, what_is_unconfirmed_beyond_a_quota_is_forgotten, 0, 2);
 	tcase_add_test(t, each_cut_of_a_state_is_refused_or_between_records);
 	tcase_add_test(t, nothing_changed_is_nothing_to_commit);
 	tcase_add_test(t, what_finds_no_room_is_not_lost);

@@ -42,7 +42,7 @@ static void take_snapshot(void)
 					     sizeof(kept) - kept_len);
 }
 
-/* Drops what the state says about the VM. */
+/* Drops what the state says about the conversation with the VM. */
 static void forget_peer(void)
 {
 	struct record r;
@@ -51,7 +51,7 @@ static void forget_peer(void)
 	for (size_t at = 0; at < kept_len; at += size) {
 		size = record_decode(&r, kept + at, kept_len - at);
 		ck_assert_uint_gt(size, 0);
-		if (r.type == RECORD_PEER)
+		if (r.type >= RECORD_PEER)
 			continue;
 		memmove(kept + left, kept + at, size);
 		left += size;
@@ -169,6 +169,119 @@ START_TEST(what_was_lost_on_the_way_is_sent_again)
 }
 END_TEST
 
+/*
+ * Both change the same while there is no link, dom0 later, and its daemon is not the same
+ * when the VM comes back: dom0's change stands, as it does when the daemon is.
+ */
+static void vm_changes_then_dom0(void)
+{
+	set(&dom0, "/a", "base");
+	set(&dom0, "/b", "base");
+	set(&dom0, "/d/x", "base");
+	begin();
+	commit();
+	disconnect_ends();
+	set(&vm, "/a", "vm");
+	set(&vm, "/b", "vm");
+	ck_assert_int_eq(drop(&vm, "/d/"), 0);
+	set(&dom0, "/a", "dom0");
+	ck_assert_int_eq(drop(&dom0, "/b"), 0);
+	set(&dom0, "/d/x", "dom0");
+}
+
+static void assert_dom0_stands(void)
+{
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/a"), "dom0");
+	ck_assert_str_eq(get(&vm, "/b"), "(absent)");
+	ck_assert_str_eq(get(&vm, "/d/x"), "dom0");
+}
+
+START_TEST(what_dom0_changed_with_the_link_down_stands)
+{
+	from_journal = _i % 2;
+	vm_changes_then_dom0();
+	for (int i = 0; i < _i; i++)
+		restart_dom0();
+	assert_dom0_stands();
+}
+END_TEST
+
+START_TEST(without_the_records_the_vm_undoes_it_with_what_is_older)
+{
+	from_journal = _i;
+	vm_changes_then_dom0();
+	without_peer = true;
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/b"), "vm");
+}
+END_TEST
+
+/* The same with a link, over which neither change has come. */
+START_TEST(what_dom0_had_just_sent_stands)
+{
+	from_journal = _i;
+	set(&dom0, "/a", "base");
+	set(&dom0, "/d/x", "base");
+	set(&dom0, "/d/y", "base");
+	begin();
+	commit();
+	set(&vm, "/a", "vm");
+	set(&vm, "/d/y", "vm");
+	set(&dom0, "/a", "dom0");
+	ck_assert_int_eq(drop(&dom0, "/d/"), 0);
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&vm, "/a"), "dom0");
+	ck_assert_str_eq(get(&vm, "/d/y"), "(absent)");
+}
+END_TEST
+
+/* But what the VM had processed is not concurrent with its later changes. */
+START_TEST(what_the_vm_changed_after_dom0_stands)
+{
+	from_journal = _i % 2;
+	set(&dom0, "/a", "base");
+	begin();
+	commit();
+	for (int i = 0; i < 3; i++)
+		set(&dom0, i ? "/a" : "/b", i ? "dom0" : "x");
+	set(&dom0, "/c", "dom0");
+	commit();
+	while (carry(&dom0, &vm))
+		;
+	if (_i / 2)
+		exchange();
+	set(&vm, "/a", "vm");
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/a"), "vm");
+	ck_assert_str_eq(get(&dom0, "/c"), "dom0");
+}
+END_TEST
+
+/* The VM's daemon has started over: it has nothing that could be older. */
+START_TEST(a_fresh_vm_settles_it)
+{
+	from_journal = _i;
+	vm_changes_then_dom0();
+	restart_dom0();
+	domain_free(&vm);
+	domain_init(&vm, REPLICA_VM, 0x5f);
+	assert_dom0_stands();
+	set(&vm, "/a", "later");
+	restart_dom0();
+	begin();
+	assert_equal_ends();
+	ck_assert_str_eq(get(&dom0, "/a"), "later");
+}
+END_TEST
+
 /* The VM knows it, so what it lacks has been removed. */
 START_TEST(what_dom0_removed_with_the_link_down_goes)
 {
@@ -244,6 +357,12 @@ static void fill(TCase *t)
 	tcase_add_loop_test(t, without_the_record_the_vm_brings_back_what_is_older, 0, 2);
 	tcase_add_loop_test(t, what_dom0_put_back_stands, 0, 2);
 	tcase_add_loop_test(t, what_was_lost_on_the_way_is_sent_again, 0, 2);
+	tcase_add_loop_test(t, what_dom0_changed_with_the_link_down_stands, 0, 4);
+	tcase_add_loop_test(t, without_the_records_the_vm_undoes_it_with_what_is_older, 0,
+			    2);
+	tcase_add_loop_test(t, what_dom0_had_just_sent_stands, 0, 2);
+	tcase_add_loop_test(t, what_the_vm_changed_after_dom0_stands, 0, 4);
+	tcase_add_loop_test(t, a_fresh_vm_settles_it, 0, 2);
 	tcase_add_loop_test(t, what_dom0_removed_with_the_link_down_goes, 0, 2);
 	tcase_add_loop_test(t, restart_after_restart_changes_nothing, 0, 2);
 	tcase_add_loop_test(t, a_legacy_vm_is_emptied_after_a_restart, 0, 2);
