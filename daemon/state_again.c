@@ -124,7 +124,7 @@ bool state_begin_again(struct state *s)
 	state_forget(s);
 	if (!state_is_there(s))
 		return state_create(s);
-	if (!is_anothers(s))
+	if (!s->is_anothers && !is_anothers(s))
 		return state_set_aside(s, "could not be read") && state_create(s);
 	log_error("the state %s is kept by another daemon", s->path);
 	return false;

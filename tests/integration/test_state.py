@@ -13,7 +13,7 @@ import subprocess
 import threading
 
 from harness import CLIENT, Daemon, run, when
-from qdb import NOENT, RM, TIMEOUT, Closed
+from qdb import ERROR, NOENT, RM, TIMEOUT, WRITE, Closed
 from states import StateCase
 
 HAND_OVERS = 100
@@ -68,6 +68,16 @@ class Restart(StateCase):
                         self.assertEqual(c.ask(RM, path).type == NOENT, path not in entries)
                         entries.pop(path, None)
             daemon.kill()
+
+    def test_smaller_quotas(self):
+        """What was taken under others is kept, and counts."""
+        entries = self.make()
+        daemon = self.dom0(options=["--quota=entries=3"])
+        self.assert_same(self.entries(daemon), entries)
+        with daemon.connect() as c:
+            self.assertEqual(c.ask(WRITE, "/more", "1").type, ERROR)
+            c.rm("/e/")
+            c.write("/more", "1")
 
     def test_many_entries(self):
         entries = {f"/many/{i}": b"v%d" % i for i in range(20000)}
@@ -320,6 +330,19 @@ class HandOver(StateCase):
             self.assert_same(self.entries(third), entries)
             third.stop()
 
+    def test_who_had_connected(self):
+        """Is answered, although the daemon has not heard of it when it is told to end."""
+        old = self.dom0()
+        entries = self.fill(old)
+        os.kill(old.pid, signal.SIGSTOP)
+        with old.connect() as c:
+            new = self.dom0(ready=False)
+            when(lambda: self.assertIn("taking over", new.output()), AssertionError)
+            os.kill(old.pid, signal.SIGCONT)
+            self.assert_same(c.snapshot(), entries)
+        new.wait_ready()
+        self.assertEqual(old.wait(), 0)
+
     def check_replaced(self, options, before=lambda: None):
         old = self.dom0(options=options)
         before()
@@ -399,9 +422,9 @@ class HandOver(StateCase):
         with new.connect() as c:
             c.write("/new", "1")
         self.assertTrue(old.is_running())
+        old.kill()
         new.stop()
         self.assertEqual(self.aside(), [])
-        old.kill()
         self.assert_same(self.entries(self.dom0(options=[f"--state={self.state}"])), entries)
 
     def test_file_of_another_name(self):
