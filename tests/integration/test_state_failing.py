@@ -78,8 +78,8 @@ class Failing(StateCase):
 
 
 def some(first, last):
-    """Of the calls numbered so: the first, one in the middle, and the last."""
-    return sorted({first, (first + last) // 2, last})
+    """Of the calls numbered so: the first and the last, and some in between."""
+    return sorted({first + (last - first) * i // 4 for i in range(5)})
 
 
 class OneCall(Failing):
@@ -98,6 +98,14 @@ class OneCall(Failing):
         if os.path.exists(self.done):
             os.unlink(self.done)
         return self.dom0(env=self.environment(QDB_FAULT=fault, QDB_FAULT_DONE=self.done), **options)
+
+    def fill(self, daemon, entries=None):
+        """Until a snapshot was written, and the log moved into the file."""
+        super().fill(daemon, entries)
+        with daemon.connect() as c:
+            for i in range(90):
+                c.write(f"/much/{i % 20}", b"%d" % i * 700)
+            return c.snapshot()
 
     def in_a_commit(self, **options):
         daemon = self.dom0(env=self.environment(QDB_FAULTS_LOG=self.calls_path), **options)
@@ -500,6 +508,22 @@ class Busy(Failing):
         self.wait_for(daemon, KEPT_AGAIN)
         self.check_works(daemon)
         self.assertEqual(self.aside(), [])
+
+    def test_claim_is_kept(self):
+        """By a daemon that has closed the file, to begin again."""
+        first = self.failing("pwrite", errno.ENOSPC)
+        entries = self.fill(first)
+        self.break_it()
+        with first.connect() as c:
+            c.write("/a", "1")
+        self.wait_for(first, "cannot use the state")
+        other = self.dom0(name="other", domid=6, options=[f"--state={self.state}"])
+        self.assertIn("is left to the daemon of another name", other.output())
+        self.break_it(False)
+        self.wait_for(first, KEPT_AGAIN)
+        first.kill()
+        other.stop()
+        self.check_all_there({**entries, "/a": b"1"})
 
     def test_another_daemon_has_come_meanwhile(self):
         """One that could not open the file finds the next one's there, and leaves it alone."""

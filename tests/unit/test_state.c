@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -242,6 +243,43 @@ START_TEST(one_that_another_daemon_has_stays)
 }
 END_TEST
 
+static void remove_and_end(int number)
+{
+	(void)number;
+	unlink(path);
+	_exit(0);
+}
+
+/* What was claimed is not at the path any more, and another one is begun. */
+START_TEST(one_that_goes_with_its_daemon_is_not_used)
+{
+	struct sigaction removing = {.sa_handler = remove_and_end};
+	int ready[2], status, fd;
+	pid_t child;
+	char byte;
+
+	make("state");
+	ck_assert_int_eq(pipe(ready), 0);
+	child = fork();
+	if (child == 0) {
+		sigaction(SIGTERM, &removing, NULL);
+		fd = open(path, O_RDWR);
+		if (claim_take(fd, "work", 5) == 0 && write(ready[1], "", 1) == 1)
+			for (;;)
+				pause();
+		_exit(1);
+	}
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	begin();
+	set("/a");
+	ck_assert_str_eq(names(), "state state-wal ");
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 static void fill(TCase *t)
 {
 	log_set_name("test");
@@ -255,6 +293,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, one_that_was_set_aside_goes_too);
 	tcase_add_test(t, one_that_is_no_ordinary_file_stays);
 	tcase_add_test(t, one_that_another_daemon_has_stays);
+	tcase_add_test(t, one_that_goes_with_its_daemon_is_not_used);
 }
 
 UNIT_MAIN("state", fill)

@@ -309,11 +309,45 @@ START_TEST(a_log_that_others_have_moved_into_the_file)
 }
 END_TEST
 
+static void run_sql(const char *sql)
+{
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open(path[0], &db), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* Each of these is a block as it was written once. The blocks of a log are every second
+ * row. */
+START_TEST(a_block_in_the_place_of_another)
+{
+	static const char *const changes[] = {
+		"CREATE TABLE b AS SELECT * FROM blocks; UPDATE blocks SET block = "
+		"(SELECT block FROM b WHERE b.number = (SELECT min(number) + 6 - "
+		"blocks.number + min(number) FROM blocks)) WHERE number IN "
+		"(SELECT min(number) + 2 FROM b UNION SELECT min(number) + 4 FROM b)",
+		"UPDATE blocks SET block = (SELECT block FROM blocks ORDER BY number "
+		"LIMIT 1) WHERE number = (SELECT min(number) + 2 FROM blocks)",
+		"DELETE FROM blocks WHERE number = (SELECT max(number) FROM blocks)",
+		"DELETE FROM blocks WHERE number = (SELECT min(number) + 2 FROM blocks)",
+	};
+
+	make(false);
+	restore();
+	store(&changed[0], path[0]);
+	run_sql(changes[_i]);
+	load(&changed[0], path[0]);
+	ck_assert_int_eq(open_changed(0), -1);
+}
+END_TEST
+
 static void fill(TCase *t)
 {
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, any_byte_of_a_closed_file, 0, 4);
 	tcase_add_test(t, any_byte_of_a_log);
+	tcase_add_loop_test(t, a_block_in_the_place_of_another, 0, 4);
 	tcase_add_test(t, a_file_cut_anywhere);
 	tcase_add_test(t, a_log_cut_anywhere);
 	tcase_add_test(t, a_log_that_is_not_needed);
