@@ -35,7 +35,7 @@ static struct statefile_owner owner;
 
 static size_t make_row(unsigned number, uint8_t out[16384])
 {
-	const size_t len = number == BIG_ROW ? 9000 : 40 + number * 100;
+	const size_t len = number == BIG_ROW ? 13000 : 40 + number * 100;
 
 	for (size_t i = 0; i < len; i++)
 		out[i] = (uint8_t)(number * 31 + i * 7 + i / 256);
