@@ -32,11 +32,13 @@
  * is disowned: sending it again after a loss would undo what came later.
  *
  * Which changes are unconfirmed is a part of dom0's state (journal.h): else a VM that
- * comes back to the next daemon would undo them with what it did before. What is owed is
- * recorded with the change. What is sent is recorded with the number by which the VM
- * counts it, in the same commit, and an answer not at all: when the VM comes back its
- * hello tells which of them it has, and so for a daemon that was killed there is neither
- * a change too many nor one too few. The beginning of a dump settles them all.
+ * comes back to the next daemon would undo them with what it did before. An entry is
+ * recorded when it begins to be owed, and every operation that is sent, in the order in
+ * which the VM counts them; the beginning of a dump settles all. Answers are not
+ * recorded, which would be a commit for each: the VM's hello tells how many it has
+ * processed, so even after a kill its changes made after those are not taken for older.
+ * An operation that was owed leaves a turn before its record. In between it counts as
+ * unconfirmed, and so dom0's change stands.
  *
  * A legacy VM merges a dump into what it holds. On a second link it is therefore emptied
  * before the dump. Its clients wait meanwhile, so nothing of theirs is in the way.
