@@ -50,7 +50,8 @@ void options_print_quotas(FILE *out)
 	for (int i = 0; i < QUOTAS; i++) {
 		const struct quota_description *q = &quota_descriptions[i];
 
-		fprintf(out, "  %-17s%9zu  %s\n", q->name, q->limit, q->bounds);
+		fprintf(out, "  %-17s%9zu  %s,\n%30sagainst %s\n", q->name, q->limit,
+			q->bounds, "", q->against);
 	}
 }
 

@@ -40,8 +40,9 @@ struct quota_description {
 	const char *name;
 	size_t limit;
 	const char *unit;
-	const char *bounds; /* what it limits, as the man page says it */
-	size_t least;       /* with less the daemon could not do its work */
+	size_t least;        /* with less the daemon could not do its work */
+	const char *bounds;  /* what it limits, as the man page says it */
+	const char *against; /* and what that protects others from */
 };
 
 extern struct quota_description quota_descriptions[QUOTAS];

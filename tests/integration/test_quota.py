@@ -42,14 +42,16 @@ class Table(unittest.TestCase):
     def rows(self):
         help_text = subprocess.run([DAEMON, "--help"], capture_output=True, text=True,
                                    check=True).stdout
-        return re.findall(r"^  ([a-z-]+) +(\d+)  (.+)$", help_text.partition("Quotas")[2], re.M)
+        return re.findall(r"^  ([a-z-]+) +(\d+)  (.+),\n {30}against (.+)$",
+                          help_text.partition("Quotas")[2], re.M)
 
     def test_man_page_has_the_same_rows(self):
         with open(MAN, encoding="utf-8") as f:
-            page = re.findall(r"^\.It ([a-z-]+) Ta (\d+)(?: (KiB|MiB|paths))? Ta (.+)$", f.read(),
-                              re.M)
+            page = re.findall(r"^\.It ([a-z-]+) Ta (\d+)(?: (KiB|MiB|paths))? Ta (.+); against (.+)$",
+                              f.read(), re.M)
         units = {"KiB": 1024, "MiB": 1 << 20}
-        said = [(n, str(int(v) * units.get(u, 1)), t) for n, v, u, t in page]
+        said = [(n, str(int(v) * units.get(u, 1)), t, a) for n, v, u, t, a in page]
+        self.assertTrue(said)
         self.assertEqual(said, self.rows())
 
     def test_bad_settings(self):
