@@ -253,7 +253,8 @@ int state_open(struct state *s, const char *path, const char *spare, const char 
 		.name = name,
 		.domid = domid,
 		.generation = d->replica.id,
-		.boot = domid == 0 ? "" : s->boot, /* dom0 is always the same */
+		/* dom0 is always the same; the other is as its user wants it */
+		.boot = domid == 0 || sync == STATEFILE_SYNC_DISK ? "" : s->boot,
 	};
 	s->sync = sync;
 	s->domain = d;

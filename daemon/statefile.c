@@ -93,6 +93,12 @@ static bool column_is(sqlite3_stmt *s, int column, const char *text)
 	return found && strcmp(found, text) == 0;
 }
 
+/* Of this run of the machine, as far as that matters to either. */
+static bool is_of_boot(sqlite3_stmt *s, int column, const char *boot)
+{
+	return boot[0] == '\0' || column_is(s, column, "") || column_is(s, column, boot);
+}
+
 static enum statefile_result compare_owner(struct statefile *f,
 					   struct statefile_owner *owner)
 {
@@ -107,7 +113,7 @@ static enum statefile_result compare_owner(struct statefile *f,
 	if (code == SQLITE_ROW) {
 		if (column_is(s, 0, owner->name) &&
 		    sqlite3_column_int64(s, 1) == owner->domid &&
-		    column_is(s, 5, owner->boot))
+		    is_of_boot(s, 5, owner->boot))
 			result = STATEFILE_FINE;
 		else
 			result = STATEFILE_FOREIGN;

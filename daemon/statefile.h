@@ -28,7 +28,7 @@ struct statefile_owner {
 	const char *name;
 	int domid;
 	uint64_t generation;
-	const char *boot; /* the domid means the domain only until the machine stops */
+	const char *boot; /* the run of the machine, or "" if it is the same in any */
 };
 
 enum statefile_statement {

@@ -32,7 +32,7 @@ class Refused(StateCase):
     def boot_again(self):
         """What the file has is of another run of the machine."""
         with sqlite3.connect(self.state) as db:
-            db.execute("UPDATE owner SET boot = '4a1c' WHERE boot <> ''")
+            db.execute("UPDATE owner SET boot = '4a1c'")
         db.close()
 
     def test_another_boot(self):
@@ -47,6 +47,12 @@ class Refused(StateCase):
         daemon.kill()
         self.boot_again()
         self.assert_same(self.entries(self.dom0(domid=0)), entries)
+
+    def test_another_boot_that_it_is_to_survive(self):
+        entries = self.make(options=["--state-sync=disk"])
+        self.boot_again()
+        daemon = self.dom0(options=["--state-sync=disk"])
+        self.assert_same(self.entries(daemon), entries)
 
     def test_newer_format(self):
         self.make()
