@@ -14,7 +14,7 @@ import signal
 import struct
 import unittest
 
-from harness import SANITIZED, run, when
+from harness import run, unsanitized, when
 from peers import FakeVM
 from qdb import ERROR, OK, RM, STATUS, WRITE, WRITE_MANY, Broken, Closed, Connection
 from test_faults import Fault, Scene
@@ -157,7 +157,7 @@ def vm(scene):
     scene.stop(one)
 
 
-@unittest.skipIf(SANITIZED, "a sanitizer has an allocator of its own")
+@unsanitized  # they have an allocator of their own
 class Every(unittest.TestCase):
     def every(self, story, spacing=1):
         with contextlib.closing(Allocations()) as scene:

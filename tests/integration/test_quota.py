@@ -9,7 +9,7 @@ import subprocess
 import sys
 import unittest
 
-from harness import DAEMON, SANITIZED, Case, run, when
+from harness import DAEMON, SANITIZED, Case, run, unsanitized, when
 from qdb import ERROR, OK, READ, WATCH, WRITE, Closed, pack
 
 MAN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../man/qubesdb-daemon.8")
@@ -104,7 +104,7 @@ class Local(Case):
         told = lambda: sorted(re.findall(r"over the quota ([a-z-]+), 1", daemon.output()))
         when(lambda: self.assertEqual(told(), ["client-watches", "entries"]), AssertionError)
 
-    @unittest.skipIf(SANITIZED, "a sanitizer keeps memory")
+    @unsanitized  # they keep memory
     def test_memory_is_given_back(self):
         daemon = self.dom0(domid=0, name="dom0", options=["--state=none"])  # no VM, no backlog
         c = self.connect(daemon)
