@@ -283,7 +283,7 @@ void client_close(struct fuzz_client *c)
 	c->session = NULL;
 }
 
-/* Only who watches and does not read may be given up. */
+/* Only who watches may be given up; it may have read by now what was too much. */
 void client_settle(struct fuzz_client *c)
 {
 	size_t len;
@@ -292,7 +292,7 @@ void client_settle(struct fuzz_client *c)
 		return;
 	session_output(c->session, &len);
 	if (session_failure(c->session)) {
-		fuzz_require(c->has_watched && len > 0);
+		fuzz_require(c->has_watched);
 		client_close(c);
 		return;
 	}

@@ -485,13 +485,14 @@ static void exchange(struct domain *a, struct domain *b)
 	check_domain(b, 0, true);
 }
 
-/* One that comes for the first time and knows nothing. */
+/* One that comes for the first time, knows nothing, and needs no second link for it. */
 static void meet_an_honest_peer(void)
 {
 	struct domain peer;
 
 	domain_init(&peer, is_dom0() ? REPLICA_VM : REPLICA_DOM0,
 		    run.domain.replica.peer_id + 1);
+	peer.replica.changes.refusals.limit = peer.replica.changes.paths.limit;
 	domain_write(&peer, "/peers", 6, "1", 1);
 	replica_connected(&run.domain.replica);
 	replica_connected(&peer.replica);

@@ -88,6 +88,46 @@ START_TEST(a_vm_that_starts_again_takes_the_dump)
 }
 END_TEST
 
+/* Until it fails, or both are silent. Returns whether it did not fail. */
+static bool try_link(void)
+{
+	bool a = true, b = true;
+
+	connect_ends();
+	while ((a || b) && !dom0.replica.failure) {
+		a = carry(&vm, &dom0);
+		b = carry(&dom0, &vm);
+	}
+	if (!dom0.replica.failure)
+		return true;
+	disconnect_ends();
+	return false;
+}
+
+START_TEST(a_vm_that_brings_too_much_is_heard_link_by_link)
+{
+	char path[32];
+	int links = 1;
+
+	begin();
+	for (int i = 0; i < 500; i++) {
+		snprintf(path, sizeof(path), "/k%d", i);
+		set(&dom0, path, "0");
+	}
+	exchange();
+	disconnect_ends();
+	domain_free(&dom0);
+	domain_init(&dom0, REPLICA_DOM0, 0xd1);
+	dom0.entries.peer_entries.limit = 100;
+	dom0.replica.changes.refusals.limit = 50;
+	while (!try_link())
+		ck_assert_int_lt(++links, 20);
+	ck_assert_int_gt(links, 1);
+	ck_assert_uint_eq(dom0.entries.entries.used, 100);
+	assert_equal_ends();
+}
+END_TEST
+
 START_TEST(a_broken_first_dump_leaves_nothing)
 {
 	set(&dom0, "/gone", "0");
@@ -319,6 +359,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, a_dom0_that_lost_its_state_gets_it_back);
 	tcase_add_test(t, a_dom0_that_lost_its_state_gets_back_what_the_quota_allows);
 	tcase_add_test(t, a_vm_that_starts_again_takes_the_dump);
+	tcase_add_test(t, a_vm_that_brings_too_much_is_heard_link_by_link);
 	tcase_add_test(t, a_broken_first_dump_leaves_nothing);
 	tcase_add_test(t, an_owed_removal_of_a_directory_spares_what_dom0_wrote_since);
 	tcase_add_test(t, what_dom0_overruled_is_not_sent_again);
