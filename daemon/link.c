@@ -12,6 +12,9 @@
  * read, and would be lost. The link is `broken` then: what there is to send is dropped,
  * and the end is left to reading, which tells it once there is nothing more.
  *
+ * A legacy VM hangs if its link ends before it has taken the end mark, of which it says
+ * nothing. So before the link is closed it must have taken whatever is in the vchan.
+ *
  * After a link has ended the next one is waited for at once, or nearly so: a daemon that
  * is being replaced is back within milliseconds, and the pause only keeps a peer that
  * connects and goes from taking all of the processor. A peer at fault waits twice as long
@@ -295,7 +298,15 @@ void link_resume(struct link *l)
 
 bool link_is_settled(const struct link *l)
 {
-	return !l->connected || replica_is_settled(l->replica);
+	if (!l->connected)
+		return true;
+	return replica_is_settled(l->replica) &&
+	       (!l->replica->peer_is_legacy || vchan_untaken(l->vchan) == 0);
+}
+
+uint64_t link_passed(const struct link *l)
+{
+	return l->moved - vchan_untaken(l->vchan);
 }
 
 void link_close(struct link *l)

@@ -32,6 +32,9 @@
 #define PAUSE_US 200000
 #define DRAIN_S 2
 
+/* How often to look whether the peer has taken what there is. */
+#define LOOK_US 5000
+
 void loop_stop(struct daemon *d)
 {
 	d->is_ending = true;
@@ -191,29 +194,39 @@ static void run_last_turns(struct daemon *d)
 	event_free(impatience);
 }
 
+static void on_look(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd, (void)what, (void)context;
+}
+
 /*
  * What was acknowledged here and the peer does not have leaves before the link is closed,
- * and a dump is brought to its end, as long as the peer goes on with it.
+ * and a dump is brought to its end, as long as the peer goes on with it. No event tells
+ * that it has taken the last bytes.
  */
 static void drain_link(struct daemon *d)
 {
 	static const struct timeval pause = {.tv_usec = PAUSE_US},
-				    all = {.tv_sec = DRAIN_S};
-	struct event too_slow, too_long;
-	uint64_t moved = d->link.moved;
+				    all = {.tv_sec = DRAIN_S},
+				    often = {.tv_usec = LOOK_US};
+	struct event too_slow, too_long, look;
+	uint64_t passed = link_passed(&d->link);
 	bool is_over, more = true;
 
 	evtimer_assign(&too_slow, d->base, on_impatience, &is_over);
 	evtimer_assign(&too_long, d->base, on_impatience, &is_over);
-	is_over = evtimer_add(&too_slow, &pause) < 0 || evtimer_add(&too_long, &all) < 0;
+	event_assign(&look, d->base, -1, EV_PERSIST, on_look, NULL);
+	is_over = evtimer_add(&too_slow, &pause) < 0 ||
+		  evtimer_add(&too_long, &all) < 0 || evtimer_add(&look, &often) < 0;
 	while (!is_over && !link_is_settled(&d->link)) {
 		event_base_loop(d->base, EVLOOP_ONCE | (more ? EVLOOP_NONBLOCK : 0));
 		resume(d);
 		end_turn(d, &more);
-		if (d->link.moved != moved)
+		if (link_passed(&d->link) != passed)
 			evtimer_add(&too_slow, &pause);
-		moved = d->link.moved;
+		passed = link_passed(&d->link);
 	}
+	event_del(&look);
 	event_del(&too_slow);
 	event_del(&too_long);
 }
@@ -240,7 +253,7 @@ int loop_run(struct daemon *d)
 		runtime_withdraw(&d->runtime);
 		run_last_turns(d);
 		clients_close(&d->clients);
-		if (!d->vm_is_gone)
+		if (d->has_link && !d->vm_is_gone)
 			drain_link(d);
 	}
 	return d->failure;

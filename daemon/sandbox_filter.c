@@ -14,6 +14,7 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -84,6 +85,9 @@ const struct sandbox_call sandbox_common[] = {
 	{"statx"},
 	{"unlink"},
 	{"unlinkat"},
+
+	/* What the peer has left in a socket; others do more than to tell. */
+	{"ioctl", SANDBOX_IF_EQUAL, 1, TIOCOUTQ},
 
 	/* Others could have a signal sent to anyone. */
 	FILE_CONTROL(F_DUPFD_CLOEXEC),

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -319,6 +320,13 @@ static ssize_t write_socket(struct vchan *v, const void *buf, size_t len)
 	return event_add(&of(v)->writable, NULL) < 0 ? -EPIPE : -EAGAIN;
 }
 
+static size_t untaken_in_socket(struct vchan *v)
+{
+	int n;
+
+	return of(v)->fd >= 0 && ioctl(of(v)->fd, TIOCOUTQ, &n) == 0 ? (size_t)n : 0;
+}
+
 static void end_connection(struct socket_vchan *v)
 {
 	if (v->fd < 0)
@@ -361,6 +369,7 @@ const struct vchan_transport vchan_socket_transport = {
 	.listen_to = listen_to_socket,
 	.room = room_in_socket,
 	.write = write_socket,
+	.untaken = untaken_in_socket,
 	.restart = restart_socket,
 	.close = close_socket,
 };

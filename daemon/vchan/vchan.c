@@ -74,6 +74,11 @@ ssize_t vchan_write(struct vchan *v, const void *buf, size_t len)
 	return v->transport->write(v, buf, len);
 }
 
+size_t vchan_untaken(struct vchan *v)
+{
+	return v->transport->untaken(v);
+}
+
 void vchan_restart(struct vchan *v, unsigned delay_ms)
 {
 	v->transport->restart(v, delay_ms);

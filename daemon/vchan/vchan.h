@@ -67,6 +67,7 @@ struct vchan_transport {
 	void (*listen_to)(struct vchan *v, bool wanted);
 	size_t (*room)(struct vchan *v);
 	ssize_t (*write)(struct vchan *v, const void *buf, size_t len);
+	size_t (*untaken)(struct vchan *v);
 	void (*restart)(struct vchan *v, unsigned delay_ms);
 	void (*close)(struct vchan *v);
 };
@@ -110,6 +111,12 @@ size_t vchan_room(struct vchan *v);
  * -EPIPE when the peer is gone, which vchan_read() may tell only later.
  */
 ssize_t vchan_write(struct vchan *v, const void *buf, size_t len);
+
+/*
+ * How much of what was written the peer has not taken yet: 0 when it has taken all, else
+ * a measure that shrinks as it does. Nothing tells when.
+ */
+size_t vchan_untaken(struct vchan *v);
 
 /* Ends the connection, if there is one, and waits for another after `delay_ms`. */
 void vchan_restart(struct vchan *v, unsigned delay_ms);

@@ -222,6 +222,15 @@ static ssize_t write_ring(struct vchan *common, const void *buf, size_t len)
 	return n;
 }
 
+static size_t untaken_in_ring(struct vchan *common)
+{
+	struct xen_vchan *v = of(common);
+
+	if (!v->connected || !is_sound(v))
+		return 0;
+	return v->produced - look_at(&v->ring->write.shr->cons);
+}
+
 /* ---- attempts and xenstore, which runs as long as the machine does ---- */
 
 static void retry_later(struct xen_vchan *v)
@@ -356,6 +365,7 @@ const struct vchan_transport vchan_xen_transport = {
 	.listen_to = listen_to_ring,
 	.room = room_in_ring,
 	.write = write_ring,
+	.untaken = untaken_in_ring,
 	.restart = restart_xen,
 	.close = close_xen,
 };

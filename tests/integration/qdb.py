@@ -182,6 +182,12 @@ class Stream:
     def readable(self, seconds=0.0):
         return bool(select.select([self.sock], [], [], seconds)[0])
 
+    def closed_within(self, seconds):
+        """Whether the other end closes so soon, with something to read or not."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLRDHUP)
+        return bool(poll.poll(seconds * 1000))
+
     def wait_closed(self):
         """Waits until the other end has closed; what it still said is dropped."""
         try:

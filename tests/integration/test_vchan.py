@@ -4,6 +4,8 @@
 Each of our daemons with a deployed one at the other end of the vchan, played by the test.
 """
 
+import time
+
 from harness import Case, run
 from qdb import (ERROR, MULTIREAD, NOENT, OK, READ, RM, R_MULTIREAD, R_READ, TIMEOUT, WRITE, pack)
 
@@ -70,6 +72,20 @@ class DeployedVM(Case):
         self.assertTrue(link.readable(TIMEOUT))
         self.a.popen.terminate()
         self.assertEqual(len(link.dump()), 1500)
+        link.wait_closed()
+        self.assertEqual(self.a.wait(), 0)
+
+    def test_end_of_the_daemon_waits_until_the_end_mark_is_taken(self):
+        """The whole dump is in the channel, and the agent does not get to reading it."""
+        self.c.write("/a", "1")
+        link = self.fake_vm().hello()
+        self.assertTrue(link.readable(TIMEOUT))
+        begin = time.monotonic()
+        self.a.popen.terminate()
+        closed = link.closed_within(0.1)
+        if time.monotonic() - begin < 0.15:
+            self.assertFalse(closed)
+        self.assertEqual(link.dump(), {"/a": b"1"})
         link.wait_closed()
         self.assertEqual(self.a.wait(), 0)
 

@@ -113,6 +113,7 @@ static void write_full(struct end *e, size_t size)
 	bool put;
 
 	check(fill(e, size) > 0, "no message fits into an empty ring");
+	check(vchan_untaken(e->vchan) > 0, "all of a full ring is taken");
 	before = e->ready;
 	control_sync("it is full");
 	control_sync("nothing has been read");
@@ -130,6 +131,9 @@ static void write_full(struct end *e, size_t size)
 		put = end_put(e, size);
 	}
 	control_sync("all has been read");
+	control_sync("and what was written then");
+	check(vchan_untaken(e->vchan) == 0, "%zu of an empty ring is not taken",
+	      vchan_untaken(e->vchan));
 }
 
 static void read_full(struct end *e, size_t size)
@@ -147,6 +151,7 @@ static void read_full(struct end *e, size_t size)
 	while (end_take(e, MESSAGE_SIZE) > 0)
 		;
 	check(e->in.at % size == 0, "%u bytes of messages of %zu", e->in.at, size);
+	control_sync("and what was written then");
 }
 
 static void full(struct end *e, bool writer)
