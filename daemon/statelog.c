@@ -36,28 +36,46 @@ static uint64_t mix(uint64_t sum, uint64_t word)
 	return sum ^ sum >> 32;
 }
 
-uint64_t statelog_checksum(uint64_t before, const void *bytes, size_t len)
+/* Adds whole words, and returns how many bytes of `len` they were. */
+static size_t add_words(uint64_t *sum, const uint8_t *bytes, size_t len)
 {
-	const uint8_t *p = bytes;
-	uint64_t word, sum = mix(before, len);
+	uint64_t word;
+	size_t n = 0;
 
-	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
-		memcpy(&word, p, sizeof(word));
-		sum = mix(sum, le64toh(word));
+	for (; len - n >= sizeof(word); n += sizeof(word)) {
+		memcpy(&word, bytes + n, sizeof(word));
+		*sum = mix(*sum, le64toh(word));
 	}
-	return len > 0 ? mix(sum, get_number(p, len)) : sum;
+	return n;
 }
 
-static uint64_t checksum_of(const struct statelog *l)
+/* What follows the last whole word, and the length of it all. */
+static uint64_t add_rest(uint64_t sum, const uint8_t *rest, size_t n, size_t len)
 {
-	return statelog_checksum(l->before, l->block + HEADER, l->used);
+	return mix(n > 0 ? mix(sum, get_number(rest, n)) : sum, len);
+}
+
+uint64_t statelog_checksum(uint64_t before, const void *bytes, size_t len)
+{
+	const size_t n = add_words(&before, bytes, len);
+
+	return add_rest(before, (const uint8_t *)bytes + n, len - n, len);
+}
+
+/* A commit adds to what the last one has summed up, and does not begin again. */
+static uint64_t checksum_of(struct statelog *l)
+{
+	const uint8_t *bytes = l->block + HEADER;
+
+	l->summed += (uint32_t)add_words(&l->sum, bytes + l->summed, l->used - l->summed);
+	return add_rest(l->sum, bytes + l->summed, l->used - l->summed, l->used);
 }
 
 /* ---- writing ---- */
 
 void statelog_begin(struct statelog *l, uint64_t seed)
 {
-	*l = (struct statelog){.before = seed};
+	*l = (struct statelog){.sum = seed};
 }
 
 size_t statelog_fill(struct statelog *l, const uint8_t *bytes, size_t len)
@@ -90,7 +108,7 @@ void statelog_next(struct statelog *l)
 	const uint64_t before = checksum_of(l);
 	const uint32_t number = l->number;
 
-	*l = (struct statelog){.before = before, .number = number + 1};
+	*l = (struct statelog){.sum = before, .number = number + 1};
 }
 
 /* ---- reading ---- */

@@ -28,7 +28,8 @@
 #define STATELOG_MAX_PIECE (16u * 1024u * 1024u)
 
 struct statelog {
-	uint64_t before; /* the checksum of the blocks before this one */
+	uint64_t sum;    /* of the blocks before this one, and of so many bytes of it: */
+	uint32_t summed; /* whole words */
 	uint32_t number; /* of the block, from 0 */
 	uint32_t used;
 	uint8_t block[STATELOG_BLOCK];
