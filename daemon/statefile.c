@@ -2,46 +2,11 @@
 #include "daemon/statefile.h"
 
 #include <errno.h>
-#include <sqlite3.h>
 #include <string.h>
 
-#include "daemon/statefile_memory.h"
-#include "daemon/walcheck.h"
+#include "daemon/statefile_parts.h"
 
-#define TEXT_OF(number) #number
-#define TEXT(number) TEXT_OF(number)
-
-#define APPLICATION_ID 0x51444231 /* "QDB1" */
-#define FORMAT 1
-
-/* clang-format off */
-static const char tables[] =
-	"BEGIN IMMEDIATE;"
-	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
-	"PRAGMA user_version = " TEXT(FORMAT) ";"
-	"CREATE TABLE owner (name TEXT, domid INTEGER, generation INTEGER, epoch INTEGER,"
-	"                    lacks_wal INTEGER, boot TEXT);"
-	"CREATE TABLE blocks (number INTEGER PRIMARY KEY, block BLOB)";
-/* clang-format on */
-
-/* A block has the same size each time, so that sqlite changes its page in place. */
-static const char *const statements[] = {
-	[STATEFILE_BEGIN] = "BEGIN",
-	[STATEFILE_COMMIT] = "COMMIT",
-	[STATEFILE_PUT] = "INSERT OR REPLACE INTO blocks VALUES (?, ?)",
-	[STATEFILE_CHOOSE] = "UPDATE owner SET epoch = ?",
-};
-
-/*
- * The write-ahead log makes a commit one append, and the lock on it, held for good, keeps
- * its index out of shared memory. A small cache is enough: nothing is read but at start.
- */
-#define READING "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -64"
-#define WRITING \
-	"PRAGMA journal_mode = WAL; " \
-	"PRAGMA journal_size_limit = " TEXT(WAL_SIZE) "; PRAGMA synchronous = "
-
-static enum statefile_result result_of(int code)
+enum statefile_result statefile_result_of(int code)
 {
 	switch (code & 0xff) {
 	case SQLITE_OK:
@@ -58,202 +23,22 @@ static enum statefile_result result_of(int code)
 	}
 }
 
-static bool run(struct statefile *f, const char *sql)
+bool statefile_run(struct statefile *f, const char *sql)
 {
 	return sqlite3_exec(f->db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
-static int prepare(struct statefile *f, sqlite3_stmt **statement, const char *sql)
+int statefile_prepare(struct statefile *f, sqlite3_stmt **statement, const char *sql)
 {
 	return sqlite3_prepare_v3(f->db, sql, -1, SQLITE_PREPARE_PERSISTENT, statement,
 				  NULL);
 }
 
-/* The one number that a query gives. */
-static int ask(struct statefile *f, const char *sql, int64_t *number)
-{
-	sqlite3_stmt *s;
-	int code = prepare(f, &s, sql);
-
-	if (code != SQLITE_OK)
-		return code;
-	code = sqlite3_step(s);
-	*number = code == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
-	sqlite3_finalize(s);
-	return code;
-}
-
-/* ---- opening ---- */
-
-/* sqlite gives no text when its memory is short. */
-static bool column_is(sqlite3_stmt *s, int column, const char *text)
+bool statefile_column_is(sqlite3_stmt *s, int column, const char *text)
 {
 	const char *found = (const char *)sqlite3_column_text(s, column);
 
 	return found && strcmp(found, text) == 0;
-}
-
-/* Of this run of the machine, as far as that matters to either. */
-static bool is_of_boot(sqlite3_stmt *s, int column, const char *boot)
-{
-	return boot[0] == '\0' || column_is(s, column, "") || column_is(s, column, boot);
-}
-
-static enum statefile_result compare_owner(struct statefile *f,
-					   struct statefile_owner *owner)
-{
-	enum statefile_result result = STATEFILE_DAMAGED;
-	sqlite3_stmt *s;
-	int code = prepare(
-		f, &s,
-		"SELECT name, domid, generation, epoch, lacks_wal, boot FROM owner");
-
-	if (code == SQLITE_OK)
-		code = sqlite3_step(s);
-	if (code == SQLITE_ROW) {
-		if (column_is(s, 0, owner->name) &&
-		    sqlite3_column_int64(s, 1) == owner->domid &&
-		    is_of_boot(s, 5, owner->boot))
-			result = STATEFILE_FINE;
-		else
-			result = STATEFILE_FOREIGN;
-		owner->generation = (uint64_t)sqlite3_column_int64(s, 2);
-		f->epoch = (uint64_t)sqlite3_column_int64(s, 3);
-		f->lacks_wal = sqlite3_column_int(s, 4);
-	} else if (code != SQLITE_DONE) {
-		result = result_of(code);
-	}
-	sqlite3_finalize(s);
-	return result;
-}
-
-/* As this program leaves it; else opening it for writing would change it. */
-static bool has_log(struct statefile *f)
-{
-	bool found = false;
-	sqlite3_stmt *s;
-
-	if (prepare(f, &s, "PRAGMA journal_mode") == SQLITE_OK &&
-	    sqlite3_step(s) == SQLITE_ROW)
-		found = column_is(s, 0, "wal");
-	sqlite3_finalize(s);
-	return found;
-}
-
-static enum statefile_result check(struct statefile *f, struct statefile_owner *owner)
-{
-	int64_t application, format;
-	int code = ask(f, "PRAGMA application_id", &application);
-
-	if (code == SQLITE_ROW)
-		code = ask(f, "PRAGMA user_version", &format);
-	if (code != SQLITE_ROW)
-		return result_of(code);
-	if (application != APPLICATION_ID || !has_log(f))
-		return STATEFILE_DAMAGED;
-	if (format != FORMAT)
-		return format > FORMAT ? STATEFILE_NEWER : STATEFILE_DAMAGED;
-	return compare_owner(f, owner);
-}
-
-static enum statefile_result open_database(struct statefile *f, const char *path)
-{
-	const int flags =
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
-	int code, keep_log = 1;
-
-	sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
-	statefile_wipe_memory();
-	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-	sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0);
-	sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
-	code = sqlite3_open_v2(path, &f->db, flags, NULL);
-	if (code != SQLITE_OK)
-		return result_of(code);
-	/* It is removed by name, and another daemon may own that by then. And what is
-	 * refused must not be changed by closing it. */
-	sqlite3_file_control(f->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep_log);
-	sqlite3_db_config(f->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	return result_of(sqlite3_exec(f->db, READING, NULL, NULL, NULL));
-}
-
-static enum statefile_result prepare_statements(struct statefile *f)
-{
-	int code = SQLITE_OK;
-
-	for (int i = 0; i < STATEFILE_STATEMENTS && code == SQLITE_OK; i++)
-		code = prepare(f, &f->statements[i], statements[i]);
-	return result_of(code);
-}
-
-static bool insert_owner(struct statefile *f, const struct statefile_owner *owner)
-{
-	sqlite3_stmt *s;
-
-	if (prepare(f, &s, "INSERT INTO owner VALUES (?, ?, ?, 0, 0, ?)") != SQLITE_OK)
-		return false;
-	sqlite3_bind_text(s, 1, owner->name, -1, SQLITE_STATIC);
-	sqlite3_bind_int(s, 2, owner->domid);
-	sqlite3_bind_int64(s, 3, (int64_t)owner->generation);
-	sqlite3_bind_text(s, 4, owner->boot, -1, SQLITE_STATIC);
-	sqlite3_step(s);
-	return sqlite3_finalize(s) == SQLITE_OK;
-}
-
-static enum statefile_result create(struct statefile *f,
-				    const struct statefile_owner *owner)
-{
-	if (!statefile_first_wal(f) || !run(f, tables) || !insert_owner(f, owner) ||
-	    prepare_statements(f) != STATEFILE_FINE || !statefile_begin_log(f) ||
-	    !statefile_use_log(f) || !statefile_commit(f) || !statefile_begin_wal(f))
-		return STATEFILE_FAILED;
-	return STATEFILE_FINE;
-}
-
-static uint64_t seed_of(const struct statefile_owner *owner)
-{
-	uint64_t seed = statelog_checksum(FORMAT, owner->name, strlen(owner->name));
-
-	seed = statelog_checksum(seed, &owner->domid, sizeof(owner->domid));
-	return statelog_checksum(seed, &owner->generation, sizeof(owner->generation));
-}
-
-enum statefile_result statefile_open(struct statefile *f, const char *path,
-				     struct statefile_owner *owner,
-				     enum statefile_sync sync, bool new)
-{
-	const char *writing =
-		sync == STATEFILE_SYNC_DISK ? WRITING "FULL" : WRITING "OFF";
-	enum statefile_result result;
-	bool has_wal;
-
-	*f = (struct statefile){.db = NULL};
-	result = new ? STATEFILE_FINE : walcheck(path, &has_wal);
-	if (result == STATEFILE_FINE)
-		result = open_database(f, path);
-	if (result == STATEFILE_FINE && !new)
-		result = check(f, owner);
-	if (result == STATEFILE_FINE && f->lacks_wal && !has_wal)
-		result = STATEFILE_DAMAGED;
-	if (result == STATEFILE_FINE)
-		result = result_of(sqlite3_exec(f->db, writing, NULL, NULL, NULL));
-	f->seed = seed_of(owner);
-	if (result == STATEFILE_FINE)
-		result = new ? create(f, owner) : prepare_statements(f);
-	return result;
-}
-
-void statefile_close(struct statefile *f)
-{
-	for (int i = 0; i < STATEFILE_STATEMENTS; i++)
-		sqlite3_finalize(f->statements[i]);
-	sqlite3_close(f->db);
-	*f = (struct statefile){.db = NULL};
-}
-
-const char *statefile_error(const struct statefile *f)
-{
-	return f->db ? sqlite3_errmsg(f->db) : strerror(errno);
 }
 
 /* ---- reading ---- */
@@ -261,16 +46,16 @@ const char *statefile_error(const struct statefile *f)
 static enum statefile_result check_structure(struct statefile *f)
 {
 	sqlite3_stmt *s;
-	int code = prepare(f, &s, "PRAGMA quick_check(1)");
+	int code = statefile_prepare(f, &s, "PRAGMA quick_check(1)");
 	bool fine = false;
 
 	if (code == SQLITE_OK)
 		code = sqlite3_step(s);
 	if (code == SQLITE_ROW)
-		fine = column_is(s, 0, "ok");
+		fine = statefile_column_is(s, 0, "ok");
 	sqlite3_finalize(s);
 	if (code != SQLITE_ROW)
-		return result_of(code);
+		return statefile_result_of(code);
 	return fine ? STATEFILE_FINE : STATEFILE_DAMAGED;
 }
 
@@ -298,7 +83,7 @@ static enum statefile_result read_blocks(struct statefile *f, sqlite3_stmt *s,
 		if (code == SQLITE_DONE)
 			return STATEFILE_DAMAGED;
 		if (code != SQLITE_ROW)
-			return result_of(code);
+			return statefile_result_of(code);
 		error = statelog_read(reader, sqlite3_column_blob(s, 0),
 				      (size_t)sqlite3_column_bytes(s, 0), &is_last);
 		if (error < 0)
@@ -318,9 +103,9 @@ enum statefile_result statefile_read(struct statefile *f,
 
 	if (result != STATEFILE_FINE)
 		return result;
-	code = prepare(f, &s, "SELECT block FROM blocks WHERE number = ?");
+	code = statefile_prepare(f, &s, "SELECT block FROM blocks WHERE number = ?");
 	if (code != SQLITE_OK)
-		return result_of(code);
+		return statefile_result_of(code);
 	statelog_reader_init(&reader, &f->current, seed_of_log(f, f->epoch), take,
 			     context);
 	result = read_blocks(f, s, &reader);
@@ -350,7 +135,7 @@ bool statefile_commit(struct statefile *f)
 void statefile_rollback(struct statefile *f)
 {
 	if (!sqlite3_get_autocommit(f->db))
-		run(f, "ROLLBACK");
+		statefile_run(f, "ROLLBACK");
 }
 
 static bool put_block(struct statefile *f, uint64_t epoch, struct statelog *l)

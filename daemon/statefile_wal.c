@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <sqlite3.h>
-
-#include "daemon/statefile.h"
+#include "daemon/statefile_parts.h"
 #include "daemon/walcheck.h"
 
 /* When it is moved into the file; there is room for the commit that makes it so long. */
@@ -14,11 +12,6 @@ static int note_length(void *context, sqlite3 *db, const char *name, int frames)
 	(void)db, (void)name;
 	*noted = frames;
 	return SQLITE_OK;
-}
-
-static bool run(struct statefile *f, const char *sql)
-{
-	return sqlite3_exec(f->db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static bool checkpoint(struct statefile *f, int how)
@@ -40,8 +33,8 @@ static bool extend(struct statefile *f)
 static bool say_lacks_wal(struct statefile *f, bool lacks_wal)
 {
 	if (f->lacks_wal != lacks_wal &&
-	    !run(f, lacks_wal ? "UPDATE owner SET lacks_wal = 1"
-			      : "UPDATE owner SET lacks_wal = 0"))
+	    !statefile_run(f, lacks_wal ? "UPDATE owner SET lacks_wal = 1"
+					: "UPDATE owner SET lacks_wal = 0"))
 		return false;
 	f->lacks_wal = lacks_wal;
 	return true;
@@ -75,5 +68,5 @@ bool statefile_end_wal(struct statefile *f)
 /* Reading opens it. */
 bool statefile_first_wal(struct statefile *f)
 {
-	return run(f, "SELECT * FROM sqlite_master") && extend(f);
+	return statefile_run(f, "SELECT * FROM sqlite_master") && extend(f);
 }
