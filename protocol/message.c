@@ -209,6 +209,11 @@ static size_t arrived(const struct message_stream *s, size_t data_len)
 	return n < rest ? n : rest;
 }
 
+bool message_stream_is_empty(const struct message_stream *s)
+{
+	return s->start == s->end;
+}
+
 bool message_stream_begins_with(const struct message_stream *s, enum qdb_msg type)
 {
 	return s->end - s->start >= MESSAGE_HEADER_SIZE && s->buf[s->start] == type;

@@ -97,6 +97,9 @@ size_t message_stream_space(struct message_stream *s, uint8_t **space);
 /* `len` bytes, at most the last message_stream_space(), have been put there. */
 void message_stream_filled(struct message_stream *s, size_t len);
 
+/* Whether nothing has arrived that is not taken. */
+bool message_stream_is_empty(const struct message_stream *s);
+
 /* Whether the next message is of this type, and its header is there. */
 bool message_stream_begins_with(const struct message_stream *s, enum qdb_msg type);
 

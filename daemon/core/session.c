@@ -169,8 +169,10 @@ void session_run(struct session *s)
 		s->stopped = true;
 		if (outq_used(&s->out) >= OUTPUT_PIECE || !may_serve(s))
 			return;
-		if (used >= limit || s->turn_is_over)
+		if (used >= limit || s->turn_is_over) {
+			s->stopped = s->answering || !message_stream_is_empty(&s->in);
 			return;
+		}
 		work = s->domain->work;
 		if (s->answering) {
 			answer_continue(s);

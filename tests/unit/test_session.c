@@ -363,6 +363,25 @@ START_TEST(what_others_hear_counts_in_a_turn)
 }
 END_TEST
 
+START_TEST(a_turn_that_has_served_everything_leaves_nothing)
+{
+	struct session *s = client(SESSION_READ_WRITE);
+	uint8_t *space;
+
+	for (int n = 63; n <= 65; n++) {
+		for (int i = 0; i < n; i++)
+			put(s, QDB_CMD_WRITE, "/t", "1");
+		session_run(s);
+		ck_assert_int_eq(session_has_work(s), n > 64);
+		ck_assert_int_eq(session_space(s, &space) > 0, n <= 64);
+		while (session_has_work(s))
+			session_run(s);
+		take(s);
+	}
+	check_and_free(s);
+}
+END_TEST
+
 /* Whoever lets events pile up is given up for that, not others of the same user. */
 START_TEST(the_clients_of_a_user_have_a_quota_together)
 {
@@ -551,6 +570,7 @@ static void fill(TCase *t)
 	tcase_add_test(t, what_was_watched_after_a_pending_event_has_its_own);
 	tcase_add_test(t, all_watches_of_a_client_fit_its_output_twice);
 	tcase_add_test(t, what_others_hear_counts_in_a_turn);
+	tcase_add_test(t, a_turn_that_has_served_everything_leaves_nothing);
 	tcase_add_test(t, the_clients_of_a_user_have_a_quota_together);
 	tcase_add_test(t, merging_never_puts_an_event_before_its_response);
 	tcase_add_test(t, a_watcher_that_never_reads_is_given_up);
