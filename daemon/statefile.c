@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/statefile_parts.h"
+#include "protocol/number.h"
 
 enum statefile_result statefile_result_of(int code)
 {
@@ -168,9 +169,9 @@ static bool fill(struct statefile *f, uint64_t epoch, struct statelog *l,
 static bool add(struct statefile *f, uint64_t epoch, struct statelog *l,
 		const uint8_t *bytes, size_t len)
 {
-	const uint8_t header[] = {len & 0xff, len >> 8 & 0xff, len >> 16 & 0xff,
-				  len >> 24 & 0xff};
+	uint8_t header[4];
 
+	number_put(header, len, sizeof(header));
 	return fill(f, epoch, l, header, sizeof(header)) &&
 	       fill(f, epoch, l, bytes, len) && put_block(f, epoch, l);
 }

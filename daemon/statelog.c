@@ -7,27 +7,14 @@
 #include <string.h>
 #include <sys/param.h>
 
+#include "protocol/number.h"
+
 #define HEADER 12
 #define ROOM (STATELOG_BLOCK - HEADER)
 
 /* Odd, so that multiplying by it loses nothing; otherwise any number without a pattern.
  */
 #define FACTOR 0x9e3779b97f4a7c15u
-
-static void put_number(uint8_t *out, uint64_t n, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		out[i] = (uint8_t)(n >> 8 * i);
-}
-
-static uint64_t get_number(const uint8_t *in, size_t size)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < size; i++)
-		n |= (uint64_t)in[i] << 8 * i;
-	return n;
-}
 
 /* Each step can be undone, so that two sums that differ once differ to the end. */
 static uint64_t mix(uint64_t sum, uint64_t word)
@@ -52,7 +39,7 @@ static size_t add_words(uint64_t *sum, const uint8_t *bytes, size_t len)
 /* What follows the last whole word, and the length of it all. */
 static uint64_t add_rest(uint64_t sum, const uint8_t *rest, size_t n, size_t len)
 {
-	return mix(n > 0 ? mix(sum, get_number(rest, n)) : sum, len);
+	return mix(n > 0 ? mix(sum, number_get(rest, n)) : sum, len);
 }
 
 uint64_t statelog_checksum(uint64_t before, const void *bytes, size_t len)
@@ -99,8 +86,8 @@ bool statelog_is_full(const struct statelog *l)
 
 void statelog_seal(struct statelog *l)
 {
-	put_number(l->block, checksum_of(l), 8);
-	put_number(l->block + 8, l->used, 4);
+	number_put(l->block, checksum_of(l), 8);
+	number_put(l->block + 8, l->used, 4);
 }
 
 void statelog_next(struct statelog *l)
@@ -131,7 +118,7 @@ void statelog_reader_free(struct statelog_reader *r)
 static int begin_piece(struct statelog_reader *r)
 {
 	statelog_reader_free(r);
-	r->len = get_number(r->header, sizeof(r->header));
+	r->len = number_get(r->header, sizeof(r->header));
 	if (r->len == 0 || r->len > STATELOG_MAX_PIECE)
 		return -EBADMSG;
 	r->piece = malloc(r->len);
@@ -167,9 +154,9 @@ int statelog_read(struct statelog_reader *r, const void *block, size_t len, bool
 	if (len != STATELOG_BLOCK)
 		return -EBADMSG;
 	memcpy(l->block, block, len);
-	l->used = (uint32_t)MIN(get_number(l->block + 8, 4), ROOM);
-	if (get_number(l->block + 8, 4) != l->used ||
-	    get_number(l->block, 8) != checksum_of(l))
+	l->used = (uint32_t)MIN(number_get(l->block + 8, 4), ROOM);
+	if (number_get(l->block + 8, 4) != l->used ||
+	    number_get(l->block, 8) != checksum_of(l))
 		return -EBADMSG;
 	for (size_t at = 0; at < l->used; at += (size_t)n) {
 		n = take_part(r, l->block + HEADER + at, l->used - at);

@@ -4,30 +4,16 @@
 #include <string.h>
 
 #include "protocol/grammar.h"
+#include "protocol/number.h"
 
 #define PEER_SIZE 17
-
-static void put_number(uint8_t *out, uint64_t n, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		out[i] = (uint8_t)(n >> 8 * i);
-}
-
-static uint64_t get_number(const uint8_t *in, size_t size)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < size; i++)
-		n |= (uint64_t)in[i] << 8 * i;
-	return n;
-}
 
 static size_t put_header(uint8_t *out, enum record_type type, size_t path_len,
 			 size_t value_len)
 {
 	out[0] = (uint8_t)type;
 	out[1] = (uint8_t)path_len;
-	put_number(out + 2, value_len, 2);
+	number_put(out + 2, value_len, 2);
 	return RECORD_HEADER_SIZE + path_len + value_len;
 }
 
@@ -35,8 +21,8 @@ static size_t encode_peer(uint8_t *out, const struct record_peer *p)
 {
 	uint8_t *value = out + RECORD_HEADER_SIZE;
 
-	put_number(value, p->id, 8);
-	put_number(value + 8, p->processed, 8);
+	number_put(value, p->id, 8);
+	number_put(value + 8, p->processed, 8);
 	value[16] = (uint8_t)(p->served_legacy | p->peer_is_known << 1);
 	return put_header(out, RECORD_PEER, 0, PEER_SIZE);
 }
@@ -59,8 +45,8 @@ static size_t encode_sent(uint8_t *out, const struct record *r)
 
 	if (r->path_len > 0)
 		memcpy(path, r->path, r->path_len);
-	put_number(value, r->sent.operation, operation);
-	put_number(value + operation, r->sent.unanswered, unanswered);
+	number_put(value, r->sent.operation, operation);
+	number_put(value + operation, r->sent.unanswered, unanswered);
 	return put_header(out, r->type, r->path_len, operation + unanswered);
 }
 
@@ -84,8 +70,8 @@ static bool decode_peer(struct record_peer *p, const struct record *r)
 
 	if (r->path_len != 0 || r->value_len != PEER_SIZE || value[16] > 3)
 		return false;
-	p->id = get_number(value, 8);
-	p->processed = get_number(value + 8, 8);
+	p->id = number_get(value, 8);
+	p->processed = number_get(value + 8, 8);
 	p->served_legacy = value[16] & 1;
 	p->peer_is_known = value[16] & 2;
 	return true;
@@ -99,8 +85,8 @@ static bool decode_sent(struct record_sent *s, const struct record *r)
 
 	if (r->value_len != operation + unanswered)
 		return false;
-	s->operation = get_number(value, operation);
-	s->unanswered = (uint32_t)get_number(value + operation, unanswered);
+	s->operation = number_get(value, operation);
+	s->unanswered = (uint32_t)number_get(value + operation, unanswered);
 	return true;
 }
 
@@ -147,7 +133,7 @@ size_t record_decode(struct record *r, const uint8_t *bytes, size_t len)
 	memset(r, 0, sizeof(*r));
 	r->type = bytes[0];
 	r->path_len = bytes[1];
-	r->value_len = (size_t)get_number(bytes + 2, 2);
+	r->value_len = (size_t)number_get(bytes + 2, 2);
 	r->path = (const char *)bytes + RECORD_HEADER_SIZE;
 	r->value = r->path + r->path_len;
 	size = RECORD_HEADER_SIZE + r->path_len + r->value_len;
