@@ -176,8 +176,16 @@ class Stream:
                 raise Broken("nobody reads what we send")
             if ready[0][1] & select.POLLOUT:
                 view = view[self.send_some(view[:65536]):]
-            if ready[0][1] & ~select.POLLOUT and not self.sock.recv(65536):
-                raise Closed("the other end closed the connection")
+            if ready[0][1] & ~select.POLLOUT:
+                self._drop_some()
+
+    def _drop_some(self):
+        try:
+            if self.sock.recv(65536):
+                return
+        except ConnectionResetError:
+            pass
+        raise Closed("the other end closed the connection")
 
     def readable(self, seconds=0.0):
         return bool(select.select([self.sock], [], [], seconds)[0])
