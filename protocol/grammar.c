@@ -1,26 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "protocol/grammar.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "protocol/qubesdb.h"
 
 /* a-z A-Z 0-9 _ / . : @ -, written as the four runs that they form in ASCII. */
-static bool is_path_character(unsigned char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= '-' && c <= ':') ||
-	       (c >= '@' && c <= 'Z') || c == '_';
-}
+static const bool is_path_character[UCHAR_MAX + 1] = {
+	['a' ... 'z'] = true,
+	['-' ... ':'] = true,
+	['@' ... 'Z'] = true,
+	['_'] = true,
+};
 
 enum path_kind path_classify(const char *path, size_t len)
 {
+	bool is_fine = true;
+
 	if (len == 0)
 		return PATH_NOTHING;
 	if (len >= QDB_MAX_PATH || path[0] == '-')
 		return PATH_ILL_FORMED;
 	for (size_t i = 0; i < len; i++)
-		if (!is_path_character((unsigned char)path[i]))
-			return PATH_ILL_FORMED;
+		is_fine &= is_path_character[(unsigned char)path[i]];
+	if (!is_fine)
+		return PATH_ILL_FORMED;
 	if (path[0] != '/')
 		return PATH_NOTHING;
 	return path[len - 1] == '/' ? PATH_DIRECTORY : PATH_ENTRY;

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* An empty queue keeps this much, so that an ordinary answer allocates nothing. */
-#define KEPT_SIZE 4096u
+/* For ordinary answers, and what an empty queue keeps: the answers of a whole turn. */
+#define FIRST_SIZE 4096u
+#define KEPT_SIZE 8192u
 
 void outq_init(struct outq *q, enum quota quota)
 {
@@ -79,7 +80,7 @@ void outq_clear(struct outq *q)
 
 static int make_room(struct outq *q, size_t len)
 {
-	size_t used = outq_used(q), size = q->size > 0 ? q->size : KEPT_SIZE;
+	size_t used = outq_used(q), size = q->size > 0 ? q->size : FIRST_SIZE;
 	uint8_t *buf;
 
 	if (len > q->limit || used > q->limit - len)

@@ -6,6 +6,7 @@
  */
 #include "daemon/core/pathhash.h"
 
+#include <endian.h>
 #include <string.h>
 
 static uint64_t keys[2];
@@ -41,6 +42,23 @@ static inline void absorb(uint64_t v[4], uint64_t word)
 	v[0] ^= word;
 }
 
+/* What follows the last whole word, as a word. */
+static uint64_t rest_of(const char *path, size_t len)
+{
+	const size_t n = len % sizeof(uint64_t);
+	uint64_t word = 0;
+
+	if (n == 0)
+		return 0;
+	if (len > sizeof(word)) {
+		memcpy(&word, path + len - sizeof(word), sizeof(word));
+		return le64toh(word) >> (64 - 8 * n);
+	}
+	for (size_t i = 0; i < n; i++)
+		word |= (uint64_t)(unsigned char)path[i] << 8 * i;
+	return word;
+}
+
 uint64_t path_hash(const char *path, size_t len)
 {
 	uint64_t v[4] = {
@@ -50,15 +68,12 @@ uint64_t path_hash(const char *path, size_t len)
 		keys[1] ^ 0x7465646279746573u,
 	};
 	uint64_t word;
-	size_t i;
 
-	for (i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
+	for (size_t i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
 		memcpy(&word, path + i, sizeof(word));
-		absorb(v, word);
+		absorb(v, le64toh(word));
 	}
-	word = 0;
-	memcpy(&word, path + i, len - i);
-	absorb(v, word | (uint64_t)len << 56);
+	absorb(v, rest_of(path, len) | (uint64_t)len << 56);
 	v[2] ^= 0xff;
 	mix(v);
 	mix(v);
