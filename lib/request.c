@@ -133,6 +133,23 @@ static int receive_message(struct qdb_handle *h, enum awaited awaited,
 	return watches_queue_event(h, reply->message.path);
 }
 
+/* The events that a connection still holds. */
+static void drain(struct qdb_handle *h)
+{
+	struct reply reply;
+
+	while (receive_message(h, AWAITED_NOTHING, &reply) == 0)
+		continue;
+}
+
+/* Not when receiving has failed, which may have been in the middle of an event. */
+static int drain_unless_sent(struct qdb_handle *h, int result)
+{
+	if (result == -EPIPE)
+		drain(h);
+	return result;
+}
+
 /*
  * A message that is longer than what a socket holds. A daemon may have no room for events
  * and read no request before it has some again, so they are taken meanwhile.
@@ -146,7 +163,8 @@ static int send_long(struct qdb_handle *h, const uint8_t *bytes, size_t len)
 		bool readable;
 		size_t sent;
 
-		result = connection_send_some(h, bytes, len, &sent, &readable);
+		result = drain_unless_sent(
+			h, connection_send_some(h, bytes, len, &sent, &readable));
 		bytes += sent;
 		len -= sent;
 		if (result != 0 || !readable)
@@ -158,7 +176,7 @@ static int send_long(struct qdb_handle *h, const uint8_t *bytes, size_t len)
 	return result;
 }
 
-static int send_message(struct qdb_handle *h, const struct request *r)
+static int send_request(struct qdb_handle *h, const struct request *r)
 {
 	uint8_t message[MESSAGE_MAX_SIZE];
 	size_t size;
@@ -167,25 +185,7 @@ static int send_message(struct qdb_handle *h, const struct request *r)
 		return send_long(h, r->message, r->size);
 	size = message_encode(message, r->type, r->path, strlen(r->path), r->value,
 			      r->value_len);
-	return connection_send(h, message, size);
-}
-
-/* The events that a connection still holds. */
-static void drain(struct qdb_handle *h)
-{
-	struct reply reply;
-
-	while (receive_message(h, AWAITED_NOTHING, &reply) == 0)
-		continue;
-}
-
-static int send_request(struct qdb_handle *h, const struct request *r)
-{
-	int result = send_message(h, r);
-
-	if (result == -EPIPE)
-		drain(h);
-	return result;
+	return drain_unless_sent(h, connection_send(h, message, size));
 }
 
 bool request_is_change(enum qdb_msg type)

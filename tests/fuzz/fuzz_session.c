@@ -48,6 +48,7 @@ static void check_user(void)
 			continue;
 		n = outq_used(&run.clients[i].session->out);
 		used += n > unshared ? n - unshared : 0;
+		used += run.clients[i].session->pending.memory.used;
 	}
 	fuzz_require(run.user.used == used && used <= run.user.limit);
 }
