@@ -56,7 +56,7 @@ void link_resume(struct link *l);
 /* Whether nothing would be lost if it were closed now. */
 bool link_is_settled(const struct link *l);
 
-/* A number that changes when bytes have come or the peer has taken some. */
+/* A number that changes when bytes have come, were sent, or were taken by the peer. */
 uint64_t link_passed(const struct link *l);
 
 void link_close(struct link *l);

@@ -114,7 +114,8 @@ ssize_t vchan_write(struct vchan *v, const void *buf, size_t len);
 
 /*
  * How much of what was written the peer has not taken yet: 0 when it has taken all, else
- * a measure that shrinks as it does. Nothing tells when.
+ * a measure that shrinks as it does, of bytes, or of the pieces that a transport keeps
+ * whole until their last byte is taken. Nothing tells when.
  */
 size_t vchan_untaken(struct vchan *v);
 
