@@ -142,7 +142,7 @@ static void drain(struct qdb_handle *h)
 		continue;
 }
 
-/* Not when receiving has failed, which may have been in the middle of an event. */
+/* Only sending tells of it here: receiving may have failed in the middle of an event. */
 static int drain_unless_sent(struct qdb_handle *h, int result)
 {
 	if (result == -EPIPE)

@@ -5,6 +5,7 @@
 #include "daemon/core/changes.h"
 #include "daemon/core/namespace.h"
 #include "daemon/core/outq.h"
+#include "daemon/core/pathhash.h"
 #include "daemon/core/watch.h"
 #include "tests/unit/unit.h"
 
@@ -58,6 +59,28 @@ static void walk(struct namespace *ns, const char *prefix, char *text)
 		strcat(text, " ");
 	}
 }
+
+/* In memory of just that length, for what looks at bytes beyond it. */
+static uint64_t hash_with(size_t len, size_t at, char c)
+{
+	char *path = malloc(len);
+	uint64_t hash;
+
+	memset(path, 'a', len);
+	path[at] = c;
+	hash = path_hash(path, len);
+	free(path);
+	return hash;
+}
+
+START_TEST(each_character_of_a_path_counts_in_its_hash)
+{
+	for (size_t len = 1; len < QDB_MAX_PATH; len++)
+		for (size_t at = 0; at < len; at++)
+			ck_assert_uint_ne(hash_with(len, at, 'a'),
+					  hash_with(len, at, 'b'));
+}
+END_TEST
 
 START_TEST(the_namespace_is_ordered_by_byte)
 {
@@ -471,6 +494,7 @@ END_TEST
 static void fill(TCase *t)
 {
 	tcase_add_test(t, a_path_map_gives_back_what_it_does_not_need);
+	tcase_add_test(t, each_character_of_a_path_counts_in_its_hash);
 	tcase_add_test(t, the_namespace_is_ordered_by_byte);
 	tcase_add_test(t, values_grow_and_shrink_under_account);
 	tcase_add_test(t, a_full_namespace_refuses_and_changes_nothing);
