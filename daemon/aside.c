@@ -16,8 +16,8 @@
 
 #define JOURNAL_SUFFIX "-journal"
 
-/* The file, and what sqlite may make beside it. */
-static const char *const parts[] = {"", WAL_SUFFIX, JOURNAL_SUFFIX, "-shm"};
+/* The file, and what the daemon and sqlite may make beside it. */
+static const char *const parts[] = {"", TAIL_SUFFIX, WAL_SUFFIX, JOURNAL_SUFFIX, "-shm"};
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
 static const char *join(char *out, const char *path, const char *suffix)
@@ -57,18 +57,21 @@ const char *aside_reason(const char *path)
 
 const char *aside_reason_beside(const char *path, bool is_new)
 {
+	static const char *const logs[] = {WAL_SUFFIX, TAIL_SUFFIX};
 	struct stat there;
 
 	if (exists(path, JOURNAL_SUFFIX, &there))
 		return "is damaged";
-	if (!exists(path, WAL_SUFFIX, &there))
-		return NULL;
-	if (is_new)
-		return "has left its log behind";
-	return is_ordinary(&there)
-		       ? NULL
-		       : "has something beside it that is not an ordinary file "
-			 "of this user";
+	for (int i = 0; i < 2; i++) {
+		if (!exists(path, logs[i], &there))
+			continue;
+		if (is_new)
+			return "has left its log behind";
+		if (!is_ordinary(&there))
+			return "has something beside it that is not an ordinary file "
+			       "of this user";
+	}
+	return NULL;
 }
 
 static void name_aside(char *out, const char *path, int number)

@@ -11,6 +11,7 @@
 
 #define ASIDE_MOST 10
 
+#define TAIL_SUFFIX "-tail"
 #define WAL_SUFFIX "-wal"
 
 /* Why what is at `path` must not even be opened, or NULL. */

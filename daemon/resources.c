@@ -13,10 +13,10 @@
 #include "daemon/log.h"
 
 /*
- * Kept when clients take all the others: 13 for Xen, 7 for the state file, 6 for signals,
+ * Kept when clients take all the others: 13 for Xen, 9 for the state file, 6 for signals,
  * the listeners and the supervisor, and a few.
  */
-#define RESERVED_DESCRIPTORS 30
+#define RESERVED_DESCRIPTORS 32
 #define FEWEST_CLIENTS 4
 
 int resources_bound(struct account *connections)

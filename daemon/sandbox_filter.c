@@ -76,6 +76,7 @@ const struct sandbox_call sandbox_common[] = {
 	{"openat"},
 	{"pread64"},
 	{"pwrite64"},
+	{"pwritev"},
 	{"readlink"},
 	{"readlinkat"},
 	{"rename"},

@@ -13,7 +13,7 @@
 #include "daemon/state_open.h"
 
 /* A snapshot is due when the changes since the last one are half its size and this. */
-#define SNAPSHOT_AFTER (64u * 1024u)
+#define SNAPSHOT_AFTER (256u * 1024u)
 
 /* So much of a snapshot goes into one commit, in bytes. */
 #define PIECE (8u * 1024u)
@@ -24,29 +24,33 @@ _Static_assert(JOURNAL_SIZE <= STATELOG_MAX_PIECE, "a turn's changes are one pie
 
 /* ---- writing ---- */
 
-static bool is_due(const struct state *s, size_t more)
+static bool is_due(const struct state *s)
 {
-	return s->log_size + more > SNAPSHOT_AFTER + s->snapshot_size / 2;
+	return statefile_appended(&s->file) > SNAPSHOT_AFTER + s->file.snapshot_size / 2;
 }
 
 static bool begin_snapshot(struct state *s)
 {
-	s->in_snapshot = true;
+	if (!statefile_begin(&s->file))
+		return false;
+	statefile_begin_snapshot(&s->file);
 	s->cursor = (struct journal_cursor){.has_begun = false};
-	s->next_log_size = s->next_snapshot_size = 0;
-	return statefile_begin_log(&s->file);
+	s->in_snapshot = true;
+	return true;
 }
 
-static bool end_snapshot(struct state *s)
+/* The changes of this turn are in what is to come, or must be told besides. */
+static bool continue_snapshot(struct state *s)
 {
-	s->in_snapshot = false;
-	s->log_size = s->next_log_size;
-	s->snapshot_size = s->next_snapshot_size;
-	return statefile_use_log(&s->file);
+	const struct journal *j = &s->domain->journal;
+
+	if (!s->in_snapshot)
+		return begin_snapshot(s);
+	return statefile_begin(&s->file) && statefile_add(&s->file, j->bytes, j->used);
 }
 
 /* Writes `size` bytes of the snapshot, or a little more. */
-static bool go_on_with_snapshot(struct state *s, size_t size)
+static bool add_to_snapshot(struct state *s, size_t size)
 {
 	uint8_t piece[PIECE];
 	size_t len, written = 0;
@@ -54,42 +58,48 @@ static bool go_on_with_snapshot(struct state *s, size_t size)
 
 	while (done && written < size && !s->cursor.is_done) {
 		len = journal_snapshot(s->domain, &s->cursor, piece, sizeof(piece));
-		done = len == 0 || statefile_append_next(&s->file, piece, len);
+		done = len == 0 || statefile_add(&s->file, piece, len);
 		written += len;
 	}
 	explicit_bzero(piece, MIN(written, sizeof(piece)));
-	s->next_snapshot_size += written;
-	return done && (!s->cursor.is_done || end_snapshot(s));
+	return done;
+}
+
+static bool commit_snapshot(struct state *s)
+{
+	if (!s->cursor.is_done)
+		return statefile_commit(&s->file);
+	s->in_snapshot = false;
+	return statefile_use(&s->file);
 }
 
 /*
  * A snapshot grows at least as fast as the changes that come in the meantime, and so it
  * is soon done; but a namespace of many megabytes must not hold up a turn.
  */
+static bool go_on_with_snapshot(struct state *s)
+{
+	return continue_snapshot(s) &&
+	       add_to_snapshot(s, MAX(s->domain->journal.used, PIECE)) &&
+	       commit_snapshot(s);
+}
+
 static bool append(struct state *s)
 {
 	const struct journal *j = &s->domain->journal;
-	const bool has_begun = s->in_snapshot;
 
-	if (!has_begun && !is_due(s, j->used)) {
-		s->log_size += j->used;
-		return statefile_append(&s->file, j->bytes, j->used);
-	}
-	if (!statefile_begin(&s->file) || !statefile_append(&s->file, j->bytes, j->used))
-		return false;
-	if (!has_begun && !begin_snapshot(s))
-		return false;
-	if (has_begun && !statefile_append_next(&s->file, j->bytes, j->used))
-		return false;
-	s->log_size += j->used;
-	s->next_log_size += has_begun ? j->used : 0;
-	return go_on_with_snapshot(s, MAX(j->used, PIECE)) && statefile_commit(&s->file);
+	return statefile_append(&s->file, j->bytes, j->used) &&
+	       ((!s->in_snapshot && !is_due(s)) || go_on_with_snapshot(s));
+}
+
+static bool begin_whole(struct state *s)
+{
+	return begin_snapshot(s) && add_to_snapshot(s, SIZE_MAX);
 }
 
 static bool write_all(struct state *s)
 {
-	return statefile_begin(&s->file) && begin_snapshot(s) &&
-	       go_on_with_snapshot(s, SIZE_MAX) && statefile_commit(&s->file);
+	return begin_whole(s) && commit_snapshot(s);
 }
 
 static void log_failure(const struct state *s)
@@ -103,7 +113,6 @@ static bool commit(struct state *s)
 		return false;
 	if (s->domain->journal.incomplete ? write_all(s) : append(s)) {
 		journal_committed(&s->domain->journal);
-		statefile_go_on_with_wal(&s->file);
 		return true;
 	}
 	log_failure(s);
@@ -111,16 +120,10 @@ static bool commit(struct state *s)
 	return false;
 }
 
-/* The whole state, and no rest of a commit that has failed in the log (walcheck.h). */
 static bool commit_anew(struct state *s)
 {
 	journal_failed(&s->domain->journal);
-	if (!commit(s))
-		return false;
-	if (statefile_begin_wal(&s->file))
-		return true;
-	log_failure(s);
-	return false;
+	return commit(s);
 }
 
 static void mark_out_of_date(struct state *s)
@@ -220,7 +223,9 @@ void state_init(struct state *s)
 	*s = (struct state){
 		.fd = -1,
 		.delay_s = 1,
-		.installed = {INSTALLED_NONE, INSTALLED_NONE, INSTALLED_NONE},
+		.file = {.tail = STATETAIL_NONE},
+		.installed = {INSTALLED_NONE, INSTALLED_NONE, INSTALLED_NONE,
+			      INSTALLED_NONE},
 	};
 	read_boot(s->boot);
 }
@@ -273,7 +278,20 @@ int state_open(struct state *s, const char *path, const char *spare, const char 
 
 /* ---- the end ---- */
 
-/* The log goes before the file is closed: from then on a successor may have its own. */
+/*
+ * What is beside the file goes before that is closed: from then on a successor may have
+ * its own. If not everything can be put into the file, all stays as it is.
+ */
+static void leave_one_file(struct state *s)
+{
+	if (begin_whole(s) && statefile_end(&s->file)) {
+		installed_remove(&s->installed[STATE_WAL]);
+		installed_remove(&s->installed[STATE_TAIL]);
+	} else {
+		log_failure(s);
+	}
+}
+
 void state_close(struct state *s)
 {
 	if (!s->path)
@@ -284,8 +302,8 @@ void state_close(struct state *s)
 		replace(s);
 	else
 		state_commit(s);
-	if (s->is_open && statefile_end_wal(&s->file))
-		installed_remove(&s->installed[1]);
+	if (s->is_open && !s->is_failing)
+		leave_one_file(s);
 	end(s);
 }
 

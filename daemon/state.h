@@ -28,8 +28,9 @@
 #include "daemon/installed.h"
 #include "daemon/statefile.h"
 
-/* The database, its write-ahead log, and an index of that, which others may have made. */
-#define STATE_FILES 3
+/* The database, its write-ahead log, an index of that, which others may have made, and
+ * what was committed since the last snapshot. */
+enum { STATE_DATABASE, STATE_WAL, STATE_INDEX, STATE_TAIL, STATE_FILES };
 
 /* What tells one run of the machine from another, as text. */
 #define STATE_BOOT_SIZE 37
@@ -54,12 +55,8 @@ struct state {
 	int fd;                       /* holds the claim */
 	bool is_read_only;            /* the file system, or the file */
 	bool is_new;                  /* the file is empty, and this daemon made it */
-	size_t snapshot_size;         /* bytes of records, of the last snapshot */
-	size_t log_size;              /* and since */
-	bool in_snapshot;             /* the next one has begun */
+	bool in_snapshot;             /* one has begun, and is in use when it is done */
 	struct journal_cursor cursor; /* how far it is */
-	size_t next_snapshot_size;
-	size_t next_log_size;
 };
 
 /* While all files can be read. */

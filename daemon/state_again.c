@@ -28,12 +28,12 @@ void state_suspend(struct state *s)
 }
 
 /* Others may have put something else there; only an ordinary file is written to. */
-static int empty_log(const struct state *s)
+static int empty_beside(const struct state *s, const char *suffix)
 {
 	char name[PATH_MAX];
 	int fd, r;
 
-	snprintf(name, sizeof(name), "%s%s", s->path, WAL_SUFFIX);
+	snprintf(name, sizeof(name), "%s%s", s->path, suffix);
 	fd = open(name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
@@ -46,8 +46,10 @@ static int empty_log(const struct state *s)
 
 static bool empty(struct state *s)
 {
-	const int r = ftruncate(s->fd, 0) < 0 ? -errno : empty_log(s);
+	int r = ftruncate(s->fd, 0) < 0 ? -errno : empty_beside(s, WAL_SUFFIX);
 
+	if (r == 0)
+		r = empty_beside(s, TAIL_SUFFIX);
 	if (r < 0) {
 		log_error("cannot empty the state %s: %s", s->path, strerror(-r));
 		return false;
@@ -81,7 +83,7 @@ static bool is_removed(int fd)
 
 bool state_is_removed(const struct state *s)
 {
-	return is_removed(s->fd) || is_removed(s->installed[1].fd);
+	return is_removed(s->fd) || is_removed(s->installed[STATE_TAIL].fd);
 }
 
 static bool claim_again(struct state *s)
@@ -105,7 +107,6 @@ static bool open_again(struct state *s)
 	if (claim_again(s))
 		result = state_open_file(s, &owner);
 	if (result == STATEFILE_FINE && owner.generation == s->owner.generation) {
-		statefile_begin_wal(&s->file);
 		state_adopt(s);
 		return true;
 	}
@@ -120,7 +121,8 @@ bool state_begin_again(struct state *s)
 		return open_again(s);
 	if (s->fd >= 0 && state_is_at_path(s))
 		return empty(s);
-	installed_remove(&s->installed[1]); /* which is not a new file's */
+	installed_remove(&s->installed[STATE_WAL]); /* which are not a new file's */
+	installed_remove(&s->installed[STATE_TAIL]);
 	state_forget(s);
 	if (!state_is_there(s))
 		return state_create(s);

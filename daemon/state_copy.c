@@ -38,32 +38,34 @@ static bool copy_file(int from, const char *to)
 	return done;
 }
 
-static const char *log_of(char *out, const char *path)
+static bool copy_beside(const char *path, const char *copy, const char *suffix)
 {
-	snprintf(out, PATH_MAX, "%s%s", path, WAL_SUFFIX);
-	return out;
+	char from[PATH_MAX], to[PATH_MAX];
+	bool done;
+	int fd;
+
+	snprintf(from, sizeof(from), "%s%s", path, suffix);
+	snprintf(to, sizeof(to), "%s%s", copy, suffix);
+	fd = open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT;
+	done = aside_is_ordinary(fd) && copy_file(fd, to);
+	close(fd);
+	return done;
 }
 
 bool state_copy_make(int fd, const char *path, const char *copy)
 {
-	char name[PATH_MAX];
-	bool done = copy_file(fd, copy);
-	const int log =
-		open(log_of(name, path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-
-	if (log < 0)
-		return done && errno == ENOENT;
-	done = done && aside_is_ordinary(log) && copy_file(log, log_of(name, copy));
-	close(log);
-	return done;
+	return copy_file(fd, copy) && copy_beside(path, copy, WAL_SUFFIX) &&
+	       copy_beside(path, copy, TAIL_SUFFIX);
 }
 
 void state_copy_remove(const char *copy)
 {
-	static const char *const suffixes[] = {"", WAL_SUFFIX, "-shm"};
+	static const char *const suffixes[] = {"", WAL_SUFFIX, "-shm", TAIL_SUFFIX};
 	char name[PATH_MAX];
 
-	for (int i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		snprintf(name, sizeof(name), "%s%s", copy, suffixes[i]);
 		unlink(name);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A state that can be read but not opened: sqlite writes to the directory even to read.
- * So it is copied to where that can be done, with its write-ahead log, and the copy is
+ * So it is copied to where that can be done, with what is beside it, and the copy is
  * read.
  */
 #ifndef QDB_STATE_COPY_H

@@ -158,7 +158,8 @@ static bool claim_file(struct state *s)
 
 void state_adopt(struct state *s)
 {
-	static const char *const suffixes[STATE_FILES] = {"", WAL_SUFFIX, "-shm"};
+	static const char *const suffixes[STATE_FILES] = {"", WAL_SUFFIX, "-shm",
+							  TAIL_SUFFIX};
 	char name[PATH_MAX];
 
 	for (int i = 0; i < STATE_FILES; i++) {
@@ -204,12 +205,9 @@ enum statefile_result state_open_file(struct state *s, struct statefile_owner *o
 	return result;
 }
 
-static int take_row(const uint8_t *bytes, size_t len, void *context)
+static int take_piece(const uint8_t *bytes, size_t len, void *context)
 {
-	struct state *s = context;
-
-	s->log_size += len;
-	return journal_replay(s->domain, bytes, len);
+	return journal_replay(context, bytes, len);
 }
 
 /* What was taken under other quotas is kept. */
@@ -225,19 +223,12 @@ static enum statefile_result read_file(struct state *s)
 		limits[i] = accounts[i]->limit;
 		accounts[i]->limit = SIZE_MAX;
 	}
-	result = statefile_read(&s->file, take_row, s);
+	result = statefile_read(&s->file, take_piece, s->domain);
 	if (result == STATEFILE_FAILED)
 		log_failure(s);
 	for (int i = 0; i < 4; i++)
 		accounts[i]->limit = limits[i];
 	return result;
-}
-
-static size_t size_of_snapshot(const struct domain *d)
-{
-	const struct namespace *entries = &d->entries;
-
-	return entries->bytes.used + entries->entries.used * RECORD_HEADER_SIZE;
 }
 
 static void start_over(struct state *s)
@@ -248,7 +239,6 @@ static void start_over(struct state *s)
 	s->domain->journal.peer = (struct record_peer){.id = 0};
 	r->peer_id = r->processed = 0;
 	r->served_legacy = r->peer_is_known = false;
-	s->log_size = s->snapshot_size = 0;
 }
 
 /* What could not be made is not left for the next daemon. */
@@ -271,9 +261,20 @@ static enum statefile_result take_entries(struct state *s,
 		return result;
 	s->owner = *owner;
 	s->domain->replica.id = owner->generation;
-	s->snapshot_size = size_of_snapshot(s->domain);
-	s->log_size -= MIN(s->log_size, s->snapshot_size);
 	return STATEFILE_FINE;
+}
+
+/* On a full disk the file can be read, and is not to be lost; it is tried again later. */
+static void begin_writing(struct state *s)
+{
+	const bool done = statefile_go_on(&s->file);
+
+	state_adopt(s);
+	if (done)
+		return;
+	log_failure(s);
+	s->is_copy = s->is_current = true;
+	state_suspend(s);
 }
 
 static enum statefile_result load(struct state *s)
@@ -289,9 +290,7 @@ static enum statefile_result load(struct state *s)
 		start_over(s);
 		return result;
 	}
-	/* What a crash has left of a commit would be taken for damage after the next. */
-	statefile_begin_wal(&s->file);
-	state_adopt(s);
+	begin_writing(s);
 	return STATEFILE_FINE;
 }
 
@@ -368,6 +367,6 @@ bool state_load(struct state *s)
 		pause_ms *= 2;
 	}
 	if (result == STATEFILE_FINE)
-		return true;
+		return s->is_open;
 	return state_set_aside(s, reasons[result]) && state_create(s);
 }

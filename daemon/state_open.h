@@ -14,7 +14,7 @@
 bool state_load(struct state *s);
 bool state_begin_again(struct state *s);
 
-/* Whether somebody has removed the file or its log, and what was committed with it. */
+/* Whether somebody has removed the file or its tail, and what was committed with it. */
 bool state_is_removed(const struct state *s);
 
 /* Closes the file, keeping the claim, so that state_begin_again() can empty it: by then

@@ -93,32 +93,80 @@ static enum statefile_result read_blocks(struct statefile *f, sqlite3_stmt *s,
 	return STATEFILE_FINE;
 }
 
+static enum statefile_result read_snapshot(struct statefile *f,
+					   int (*take)(const uint8_t *, size_t, void *),
+					   void *context)
+{
+	enum statefile_result result;
+	struct statelog_reader reader;
+	sqlite3_stmt *s;
+	const int code =
+		statefile_prepare(f, &s, "SELECT block FROM blocks WHERE number = ?");
+
+	if (code != SQLITE_OK)
+		return statefile_result_of(code);
+	statelog_reader_init(&reader, &f->next, seed_of_log(f, f->epoch), take, context);
+	result = read_blocks(f, s, &reader);
+	statelog_reader_free(&reader);
+	sqlite3_finalize(s);
+	f->snapshot_size = statelog_size(&f->next);
+	explicit_bzero(&f->next, sizeof(f->next));
+	return result;
+}
+
+static enum statefile_result read_tail(struct statefile *f,
+				       int (*take)(const uint8_t *, size_t, void *),
+				       void *context)
+{
+	if (f->tail.fd < 0)
+		return STATEFILE_FINE;
+	f->error = statetail_read(&f->tail, f->epoch, !f->has_tail, take, context);
+	if (f->error == -EBADMSG)
+		return STATEFILE_DAMAGED;
+	return f->error < 0 ? STATEFILE_FAILED : STATEFILE_FINE;
+}
+
 enum statefile_result statefile_read(struct statefile *f,
 				     int (*take)(const uint8_t *, size_t, void *),
 				     void *context)
 {
 	enum statefile_result result = check_structure(f);
-	struct statelog_reader reader;
-	sqlite3_stmt *s;
-	int code;
 
-	if (result != STATEFILE_FINE)
-		return result;
-	code = statefile_prepare(f, &s, "SELECT block FROM blocks WHERE number = ?");
-	if (code != SQLITE_OK)
-		return statefile_result_of(code);
-	statelog_reader_init(&reader, &f->current, seed_of_log(f, f->epoch), take,
-			     context);
-	result = read_blocks(f, s, &reader);
-	statelog_reader_free(&reader);
-	sqlite3_finalize(s);
-	return result;
+	if (result == STATEFILE_FINE)
+		result = read_snapshot(f, take, context);
+	return result == STATEFILE_FINE ? read_tail(f, take, context) : result;
 }
 
-/* ---- writing ---- */
+/* ---- what comes after the snapshot ---- */
+
+static bool begin_tail(struct statefile *f)
+{
+	f->error = statetail_begin(&f->tail, f->epoch);
+	return f->error == 0;
+}
+
+bool statefile_make_tail(struct statefile *f)
+{
+	f->error = statetail_create(&f->tail, f->path);
+	return f->error == 0 && begin_tail(f);
+}
+
+bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len)
+{
+	f->error = statetail_append(&f->tail, bytes, len);
+	return f->error == 0;
+}
+
+size_t statefile_appended(const struct statefile *f)
+{
+	return (size_t)f->tail.at;
+}
+
+/* ---- the snapshot ---- */
 
 static bool run_prepared(struct statefile *f, enum statefile_statement which)
 {
+	f->error = 0;
 	sqlite3_step(f->statements[which]);
 	return sqlite3_reset(f->statements[which]) == SQLITE_OK;
 }
@@ -139,70 +187,96 @@ void statefile_rollback(struct statefile *f)
 		statefile_run(f, "ROLLBACK");
 }
 
-static bool put_block(struct statefile *f, uint64_t epoch, struct statelog *l)
+static bool put_block(struct statefile *f)
 {
 	sqlite3_stmt *s = f->statements[STATEFILE_PUT];
+	struct statelog *l = &f->next;
 
 	statelog_seal(l);
-	sqlite3_bind_int64(s, 1, row_of(epoch, l->number));
+	sqlite3_bind_int64(s, 1, row_of(f->epoch + 1, l->number));
 	sqlite3_bind_blob(s, 2, l->block, sizeof(l->block), SQLITE_STATIC);
 	return run_prepared(f, STATEFILE_PUT);
 }
 
-static bool fill(struct statefile *f, uint64_t epoch, struct statelog *l,
-		 const uint8_t *bytes, size_t len)
+static bool fill(struct statefile *f, const uint8_t *bytes, size_t len)
 {
 	while (len > 0) {
-		const size_t n = statelog_fill(l, bytes, len);
+		const size_t n = statelog_fill(&f->next, bytes, len);
 
 		bytes += n;
 		len -= n;
-		if (!statelog_is_full(l))
+		if (!statelog_is_full(&f->next))
 			continue;
-		if (!put_block(f, epoch, l))
+		if (!put_block(f))
 			return false;
-		statelog_next(l);
+		statelog_next(&f->next);
 	}
 	return true;
 }
 
-static bool add(struct statefile *f, uint64_t epoch, struct statelog *l,
-		const uint8_t *bytes, size_t len)
+void statefile_begin_snapshot(struct statefile *f)
+{
+	statelog_begin(&f->next, seed_of_log(f, f->epoch + 1));
+}
+
+bool statefile_add(struct statefile *f, const uint8_t *bytes, size_t len)
 {
 	uint8_t header[4];
 
 	number_put(header, len, sizeof(header));
-	return fill(f, epoch, l, header, sizeof(header)) &&
-	       fill(f, epoch, l, bytes, len) && put_block(f, epoch, l);
+	return fill(f, header, sizeof(header)) && fill(f, bytes, len);
 }
 
-/* sqlite makes a commit of each statement, if nobody asks it to wait for more. */
-bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len)
+static bool choose(struct statefile *f, uint64_t epoch, bool has_tail)
 {
-	const bool alone =
-		sqlite3_get_autocommit(f->db) && len + 4 >= statelog_room(&f->current);
+	sqlite3_stmt *s = f->statements[STATEFILE_CHOOSE];
 
-	return (!alone || statefile_begin(f)) &&
-	       add(f, f->epoch, &f->current, bytes, len) &&
-	       (!alone || statefile_commit(f));
-}
-
-bool statefile_begin_log(struct statefile *f)
-{
-	statelog_begin(&f->next, seed_of_log(f, f->epoch + 1));
-	return put_block(f, f->epoch + 1, &f->next);
-}
-
-bool statefile_append_next(struct statefile *f, const uint8_t *bytes, size_t len)
-{
-	return add(f, f->epoch + 1, &f->next, bytes, len);
-}
-
-bool statefile_use_log(struct statefile *f)
-{
-	f->current = f->next;
-	explicit_bzero(&f->next, sizeof(f->next));
-	f->epoch++;
-	sqlite3_bind_int64(f->statements[STATEFILE_CHOOSE], 1, (int64_t)f->epoch);
+	sqlite3_bind_int64(s, 1, (int64_t)epoch);
+	sqlite3_bind_int(s, 2, has_tail);
 	return run_prepared(f, STATEFILE_CHOOSE);
+}
+
+static bool checkpoint(struct statefile *f, int how)
+{
+	return sqlite3_wal_checkpoint_v2(f->db, NULL, how, NULL, NULL) == SQLITE_OK;
+}
+
+/* Out of the write-ahead log, which can be done the next time as well, and of memory. */
+static void settle(struct statefile *f)
+{
+	checkpoint(f, SQLITE_CHECKPOINT_PASSIVE);
+	sqlite3_db_release_memory(f->db);
+}
+
+bool statefile_use(struct statefile *f)
+{
+	if (f->tail.fd < 0 && !statefile_make_tail(f))
+		return false;
+	if (!put_block(f) || !choose(f, f->epoch + 1, true) || !statefile_commit(f))
+		return false;
+	f->epoch++;
+	f->has_tail = true;
+	f->snapshot_size = statelog_size(&f->next);
+	explicit_bzero(&f->next, sizeof(f->next));
+	settle(f);
+	return begin_tail(f);
+}
+
+bool statefile_go_on(struct statefile *f)
+{
+	if (f->tail.fd < 0 && !statefile_make_tail(f))
+		return false;
+	if (f->tail.at == 0 && !begin_tail(f))
+		return false;
+	if (!f->has_tail && !choose(f, f->epoch, true))
+		return false;
+	f->has_tail = true;
+	settle(f);
+	return true;
+}
+
+bool statefile_end(struct statefile *f)
+{
+	return put_block(f) && choose(f, f->epoch + 1, false) && statefile_commit(f) &&
+	       checkpoint(f, SQLITE_CHECKPOINT_TRUNCATE);
 }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The state file as such: an sqlite database with the records of a domain in the order of
- * the changes. Nothing here knows what a record is, nor what to do when something fails.
+ * The state file as such: an sqlite database with a snapshot of a domain, and beside it
+ * what was committed since (daemon/statetail.h); both as records in the order of the
+ * changes. Nothing here knows what a record is, nor what to do when something fails.
  *
- * The records lie in a log (daemon/statelog.h), whose blocks are rows. There is room for
- * two: while one is in use, the other can be begun anew and filled with a snapshot, at
- * once or in the course of many commits, until it takes the place of the first.
+ * The snapshot lies in a log (daemon/statelog.h), whose blocks are rows. There is room
+ * for two: while one is in use, the other can be begun anew and filled, at once or in the
+ * course of many commits, until it takes the place of the first. With that an epoch ends,
+ * and what is beside the database belongs to the one before and means nothing any more.
  *
  * sqlite makes a commit happen wholly or not at all. It does not notice a damaged byte in
  * a value, so a chain of checksums goes through the blocks; it begins with all that the
- * row about the owner says.
+ * row about the owner says. Nor does it notice that its write-ahead log is lost or
+ * damaged, and takes an older snapshot; then the tail is of an epoch that is to come.
  */
 #ifndef QDB_STATEFILE_H
 #define QDB_STATEFILE_H
@@ -19,6 +22,7 @@
 #include <stdint.h>
 
 #include "daemon/statelog.h"
+#include "daemon/statetail.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -42,12 +46,15 @@ enum statefile_statement {
 struct statefile {
 	struct sqlite3 *db;
 	struct sqlite3_stmt *statements[STATEFILE_STATEMENTS];
-	uint64_t seed;  /* for the owner */
-	uint64_t epoch; /* how many logs were begun before the current one */
-	bool lacks_wal; /* as the owner's row has it: see statefile_begin_wal() */
-	int wal_frames; /* in the write-ahead log */
-	struct statelog current;
-	struct statelog next;
+	const char *path;     /* kept by reference */
+	uint64_t secret;      /* of the state, and in it */
+	uint64_t seed;        /* of all checksums */
+	uint64_t epoch;       /* how many snapshots there were */
+	bool has_tail;        /* as the owner's row has it: else the database has all */
+	size_t snapshot_size; /* bytes of records */
+	struct statelog next; /* the snapshot that is to come */
+	struct statetail tail;
+	int error; /* of the tail, if that has failed last; a negative errno */
 };
 
 enum statefile_sync {
@@ -67,7 +74,7 @@ enum statefile_result {
  * Opens the file, which exists: with `create` it is empty and becomes this domain's,
  * otherwise it must be of this name and domid, and owner->generation is what it says.
  * After any result but STATEFILE_FINE nothing is left to do but statefile_close(), and
- * the file is as it was.
+ * the file is as it was. `path` is kept by reference.
  */
 enum statefile_result statefile_open(struct statefile *f, const char *path,
 				     struct statefile_owner *owner,
@@ -79,44 +86,40 @@ const char *statefile_error(const struct statefile *f);
 
 /*
  * Gives all pieces to `take`, in order, until that returns something negative. Returns
- * STATEFILE_DAMAGED also if it did.
+ * STATEFILE_DAMAGED also if it did. The file is still as it was.
  */
 enum statefile_result statefile_read(struct statefile *f,
 				     int (*take)(const uint8_t *bytes, size_t len,
 						 void *context),
 				     void *context);
 
-/*
- * Adds a piece of 1 to STATELOG_MAX_PIECE bytes; that is a commit of its own, except
- * between begin and commit. All of these return false on failure. After
- * statefile_rollback() nothing of the commit has happened, and the next one must begin a
- * log and use it.
- */
+/* After reading: makes sure that pieces can be added. All of these return false on
+ * failure. */
+bool statefile_go_on(struct statefile *f);
+
+/* Commits a piece of 1 to STATELOG_MAX_PIECE bytes. */
 bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len);
+
+/* The bytes of all pieces since the snapshot. */
+size_t statefile_appended(const struct statefile *f);
+
+/*
+ * A snapshot: one or more commits, of which the first begins it and the last one ends it
+ * by statefile_use() instead of statefile_commit(). What is appended in the meantime must
+ * be added to it as well. After statefile_rollback() nothing of the commit has happened,
+ * and the snapshot must begin again.
+ */
 bool statefile_begin(struct statefile *f);
+void statefile_begin_snapshot(struct statefile *f);
+bool statefile_add(struct statefile *f, const uint8_t *bytes, size_t len);
 bool statefile_commit(struct statefile *f);
+bool statefile_use(struct statefile *f);
 void statefile_rollback(struct statefile *f);
 
-/* Between begin and commit: a new log, which pieces can be added to, and its use. */
-bool statefile_begin_log(struct statefile *f);
-bool statefile_append_next(struct statefile *f, const uint8_t *bytes, size_t len);
-bool statefile_use_log(struct statefile *f);
-
 /*
- * Moves everything out of the write-ahead log, and begins that anew. The file then says
- * that its log is missing; with the log, that says otherwise at once. So one that has
- * lost its log is known, and one into which some other program has moved the log is
- * whole.
+ * In the end, instead of statefile_use(): everything is in the database alone, and what
+ * is beside it can go.
  */
-bool statefile_begin_wal(struct statefile *f);
-
-/* Does that when the log is long. */
-void statefile_go_on_with_wal(struct statefile *f);
-
-/* In the end: everything is in the file alone. */
-bool statefile_end_wal(struct statefile *f);
-
-/* For a new file, before anything else is in it. */
-bool statefile_first_wal(struct statefile *f);
+bool statefile_end(struct statefile *f);
 
 #endif

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/resources.h"
 #include "daemon/statefile_memory.h"
 #include "daemon/statefile_parts.h"
-#include "daemon/walcheck.h"
 
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
@@ -18,8 +18,8 @@ static const char tables[] =
 	"BEGIN IMMEDIATE;"
 	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
 	"PRAGMA user_version = " TEXT(FORMAT) ";"
-	"CREATE TABLE owner (name TEXT, domid INTEGER, generation INTEGER, epoch INTEGER,"
-	"                    lacks_wal INTEGER, boot TEXT);"
+	"CREATE TABLE owner (name TEXT, domid INTEGER, generation INTEGER, boot TEXT,"
+	"                    secret INTEGER, epoch INTEGER, has_tail INTEGER);"
 	"CREATE TABLE blocks (number INTEGER PRIMARY KEY, block BLOB)";
 /* clang-format on */
 
@@ -28,17 +28,19 @@ static const char *const statements[] = {
 	[STATEFILE_BEGIN] = "BEGIN",
 	[STATEFILE_COMMIT] = "COMMIT",
 	[STATEFILE_PUT] = "INSERT OR REPLACE INTO blocks VALUES (?, ?)",
-	[STATEFILE_CHOOSE] = "UPDATE owner SET epoch = ?",
+	[STATEFILE_CHOOSE] = "UPDATE owner SET epoch = ?, has_tail = ?",
 };
 
 /*
- * The write-ahead log makes a commit one append, and the lock on it, held for good, keeps
- * its index out of shared memory. A small cache is enough: nothing is read but at start.
+ * Of a write-ahead log it is known what a crash leaves, whatever program looks at the
+ * file then; and the lock on it, held for good, keeps its index out of shared memory. A
+ * small cache is enough: nothing is read but at start.
  */
+#define WAL_KEPT 262144
 #define READING "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -64"
 #define WRITING \
-	"PRAGMA journal_mode = WAL; " \
-	"PRAGMA journal_size_limit = " TEXT(WAL_SIZE) "; PRAGMA synchronous = "
+	"PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 64; " \
+	"PRAGMA journal_size_limit = " TEXT(WAL_KEPT) "; PRAGMA synchronous = "
 
 /* The one number that a query gives. */
 static int ask(struct statefile *f, const char *sql, int64_t *number)
@@ -66,22 +68,23 @@ static enum statefile_result compare_owner(struct statefile *f,
 {
 	enum statefile_result result = STATEFILE_DAMAGED;
 	sqlite3_stmt *s;
-	int code = statefile_prepare(
-		f, &s,
-		"SELECT name, domid, generation, epoch, lacks_wal, boot FROM owner");
+	int code = statefile_prepare(f, &s,
+				     "SELECT name, domid, generation, boot, secret, "
+				     "epoch, has_tail FROM owner");
 
 	if (code == SQLITE_OK)
 		code = sqlite3_step(s);
 	if (code == SQLITE_ROW) {
 		if (statefile_column_is(s, 0, owner->name) &&
 		    sqlite3_column_int64(s, 1) == owner->domid &&
-		    is_of_boot(s, 5, owner->boot))
+		    is_of_boot(s, 3, owner->boot))
 			result = STATEFILE_FINE;
 		else
 			result = STATEFILE_FOREIGN;
 		owner->generation = (uint64_t)sqlite3_column_int64(s, 2);
-		f->epoch = (uint64_t)sqlite3_column_int64(s, 3);
-		f->lacks_wal = sqlite3_column_int(s, 4);
+		f->secret = (uint64_t)sqlite3_column_int64(s, 4);
+		f->epoch = (uint64_t)sqlite3_column_int64(s, 5);
+		f->has_tail = sqlite3_column_int(s, 6);
 	} else if (code != SQLITE_DONE) {
 		result = statefile_result_of(code);
 	}
@@ -152,34 +155,49 @@ static bool insert_owner(struct statefile *f, const struct statefile_owner *owne
 {
 	sqlite3_stmt *s;
 
-	if (statefile_prepare(f, &s, "INSERT INTO owner VALUES (?, ?, ?, 0, 0, ?)") !=
+	if (statefile_prepare(f, &s, "INSERT INTO owner VALUES (?, ?, ?, ?, ?, 0, 1)") !=
 	    SQLITE_OK)
 		return false;
 	sqlite3_bind_text(s, 1, owner->name, -1, SQLITE_STATIC);
 	sqlite3_bind_int(s, 2, owner->domid);
 	sqlite3_bind_int64(s, 3, (int64_t)owner->generation);
 	sqlite3_bind_text(s, 4, owner->boot, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 5, (int64_t)f->secret);
 	sqlite3_step(s);
 	return sqlite3_finalize(s) == SQLITE_OK;
+}
+
+/* All checksums go on from what the row says. */
+static void begin_sums(struct statefile *f, const struct statefile_owner *owner)
+{
+	uint64_t seed = statelog_checksum(f->secret, owner->name, strlen(owner->name));
+
+	seed = statelog_checksum(seed, &owner->domid, sizeof(owner->domid));
+	f->seed = statelog_checksum(seed, &owner->generation, sizeof(owner->generation));
+	f->tail.seed = f->seed;
 }
 
 static enum statefile_result create(struct statefile *f,
 				    const struct statefile_owner *owner)
 {
-	if (!statefile_first_wal(f) || !statefile_run(f, tables) ||
+	f->secret = resources_draw_id();
+	begin_sums(f, owner);
+	statefile_begin_snapshot(f);
+	if (!statefile_make_tail(f) || !statefile_run(f, tables) ||
 	    !insert_owner(f, owner) || prepare_statements(f) != STATEFILE_FINE ||
-	    !statefile_begin_log(f) || !statefile_use_log(f) || !statefile_commit(f) ||
-	    !statefile_begin_wal(f))
+	    !statefile_use(f))
 		return STATEFILE_FAILED;
 	return STATEFILE_FINE;
 }
 
-static uint64_t seed_of(const struct statefile_owner *owner)
+static enum statefile_result open_tail(struct statefile *f)
 {
-	uint64_t seed = statelog_checksum(FORMAT, owner->name, strlen(owner->name));
+	const int r = statetail_open(&f->tail, f->path);
 
-	seed = statelog_checksum(seed, &owner->domid, sizeof(owner->domid));
-	return statelog_checksum(seed, &owner->generation, sizeof(owner->generation));
+	if (r == -ENOENT)
+		return f->has_tail ? STATEFILE_DAMAGED : STATEFILE_FINE;
+	f->error = r;
+	return r < 0 ? STATEFILE_FAILED : STATEFILE_FINE;
 }
 
 enum statefile_result statefile_open(struct statefile *f, const char *path,
@@ -189,23 +207,25 @@ enum statefile_result statefile_open(struct statefile *f, const char *path,
 	const char *writing =
 		sync == STATEFILE_SYNC_DISK ? WRITING "FULL" : WRITING "OFF";
 	enum statefile_result result;
-	bool has_wal;
 
-	*f = (struct statefile){.db = NULL};
-	result = new ? STATEFILE_FINE : walcheck(path, &has_wal);
-	if (result == STATEFILE_FINE)
-		result = open_database(f, path);
+	*f = (struct statefile){
+		.path = path,
+		.tail = {.fd = -1, .sync = sync == STATEFILE_SYNC_DISK},
+	};
+	result = open_database(f, path);
 	if (result == STATEFILE_FINE && !new)
 		result = check(f, owner);
-	if (result == STATEFILE_FINE && f->lacks_wal && !has_wal)
-		result = STATEFILE_DAMAGED;
+	if (result == STATEFILE_FINE && !new)
+		result = open_tail(f);
 	if (result == STATEFILE_FINE)
 		result = statefile_result_of(
 			sqlite3_exec(f->db, writing, NULL, NULL, NULL));
-	f->seed = seed_of(owner);
-	if (result == STATEFILE_FINE)
-		result = new ? create(f, owner) : prepare_statements(f);
-	return result;
+	if (result != STATEFILE_FINE)
+		return result;
+	if (new)
+		return create(f, owner);
+	begin_sums(f, owner);
+	return prepare_statements(f);
 }
 
 void statefile_close(struct statefile *f)
@@ -213,10 +233,13 @@ void statefile_close(struct statefile *f)
 	for (int i = 0; i < STATEFILE_STATEMENTS; i++)
 		sqlite3_finalize(f->statements[i]);
 	sqlite3_close(f->db);
-	*f = (struct statefile){.db = NULL};
+	statetail_close(&f->tail);
+	*f = (struct statefile){.tail = STATETAIL_NONE};
 }
 
 const char *statefile_error(const struct statefile *f)
 {
+	if (f->error < 0)
+		return strerror(-f->error);
 	return f->db ? sqlite3_errmsg(f->db) : strerror(errno);
 }

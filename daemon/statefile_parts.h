@@ -19,4 +19,8 @@ int statefile_prepare(struct statefile *f, sqlite3_stmt **statement, const char 
 /* Whether a row has this text. sqlite gives none when its memory is short. */
 bool statefile_column_is(sqlite3_stmt *s, int column, const char *text);
 
+/* Begins the epoch with nothing in it, in a file of its own. As the functions that write.
+ */
+bool statefile_make_tail(struct statefile *f);
+
 #endif

@@ -23,39 +23,22 @@ static uint64_t mix(uint64_t sum, uint64_t word)
 	return sum ^ sum >> 32;
 }
 
-/* Adds whole words, and returns how many bytes of `len` they were. */
-static size_t add_words(uint64_t *sum, const uint8_t *bytes, size_t len)
-{
-	uint64_t word;
-	size_t n = 0;
-
-	for (; len - n >= sizeof(word); n += sizeof(word)) {
-		memcpy(&word, bytes + n, sizeof(word));
-		*sum = mix(*sum, le64toh(word));
-	}
-	return n;
-}
-
-/* What follows the last whole word, and the length of it all. */
-static uint64_t add_rest(uint64_t sum, const uint8_t *rest, size_t n, size_t len)
-{
-	return mix(n > 0 ? mix(sum, number_get(rest, n)) : sum, len);
-}
-
 uint64_t statelog_checksum(uint64_t before, const void *bytes, size_t len)
 {
-	const size_t n = add_words(&before, bytes, len);
+	const uint8_t *at = bytes;
+	uint64_t sum = before, word;
+	size_t n = len;
 
-	return add_rest(before, (const uint8_t *)bytes + n, len - n, len);
+	for (; n >= sizeof(word); n -= sizeof(word), at += sizeof(word)) {
+		memcpy(&word, at, sizeof(word));
+		sum = mix(sum, le64toh(word));
+	}
+	return mix(n > 0 ? mix(sum, number_get(at, n)) : sum, len);
 }
 
-/* A commit adds to what the last one has summed up, and does not begin again. */
-static uint64_t checksum_of(struct statelog *l)
+static uint64_t checksum_of(const struct statelog *l)
 {
-	const uint8_t *bytes = l->block + HEADER;
-
-	l->summed += (uint32_t)add_words(&l->sum, bytes + l->summed, l->used - l->summed);
-	return add_rest(l->sum, bytes + l->summed, l->used - l->summed, l->used);
+	return statelog_checksum(l->sum, l->block + HEADER, l->used);
 }
 
 /* ---- writing ---- */
@@ -82,6 +65,11 @@ size_t statelog_room(const struct statelog *l)
 bool statelog_is_full(const struct statelog *l)
 {
 	return l->used == ROOM;
+}
+
+size_t statelog_size(const struct statelog *l)
+{
+	return (size_t)l->number * ROOM + l->used;
 }
 
 void statelog_seal(struct statelog *l)

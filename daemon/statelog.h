@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How the pieces that a daemon commits lie in the blocks of its state file.
+ * How the pieces of a snapshot lie in the blocks of a state file.
  *
  * A log is a stream of bytes, cut into blocks of one size; in the stream each piece comes
- * after its length. A commit fills the last block up, so that it changes one page of the
- * database, or two, where a row for each commit would allocate pages all the time.
- * A block that is full is followed by another, which may be empty; so the end is known,
- * and a lost block is missed.
+ * after its length. A block that is full is followed by another, which may be empty; so
+ * the end is known, and a lost block is missed.
  *
  *	bytes  0  checksum of what follows, as far as it is used, and of all blocks before
  *	       8  how many bytes are used
@@ -28,8 +26,7 @@
 #define STATELOG_MAX_PIECE (16u * 1024u * 1024u)
 
 struct statelog {
-	uint64_t sum;    /* of the blocks before this one, and of so many bytes of it: */
-	uint32_t summed; /* whole words */
+	uint64_t sum;    /* of the blocks before this one */
 	uint32_t number; /* of the block, from 0 */
 	uint32_t used;
 	uint8_t block[STATELOG_BLOCK];
@@ -49,6 +46,9 @@ size_t statelog_fill(struct statelog *l, const uint8_t *bytes, size_t len);
 size_t statelog_room(const struct statelog *l);
 bool statelog_is_full(const struct statelog *l);
 
+/* How many bytes there are in all blocks so far. */
+size_t statelog_size(const struct statelog *l);
+
 /* Makes the block ready to be written: STATELOG_BLOCK bytes at l->block. */
 void statelog_seal(struct statelog *l);
 
@@ -66,7 +66,7 @@ struct statelog_reader {
 	size_t have;    /* of the header and the piece */
 };
 
-/* Into `log`, which is left so that it can be continued; begins as statelog_begin(). */
+/* By way of `log`, which begins as statelog_begin() and ends with the last block. */
 void statelog_reader_init(struct statelog_reader *r, struct statelog *log, uint64_t seed,
 			  int (*take)(const uint8_t *, size_t, void *), void *context);
 void statelog_reader_free(struct statelog_reader *r);

@@ -10,7 +10,7 @@
  *   QDB_FAULT_DONE=FILE     which gets a byte when that happens, and only if it has none:
  *                           once, whatever forks or starts again
  *   QDB_FAULT_WHILE=FILE    lets all such calls fail as long as this file exists; NTH is
- *                           0, and SITE the beginning of one
+ *                           0, FUNCTION and SITE the beginning of one, or SITE "any"
  *
  * What fails in other ways on datagram sockets, and on what is no file, is a function of
  * its own here: connect_dgram, send_dgram and write_pipe.
@@ -32,6 +32,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,23 +94,28 @@ static bool exists(const char *name)
 	return syscall(SYS_faccessat, AT_FDCWD, name, F_OK) == 0;
 }
 
+static bool begins_with(const char *text, const char *beginning)
+{
+	return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
 static bool is_faulty(const char *function, const void *caller)
 {
 	const char *during = getenv("QDB_FAULT_WHILE");
 	char site[128], line[192];
 
-	if (log_file < 0 && strcmp(function, wanted_function) != 0)
+	if (log_file < 0 && !begins_with(function, wanted_function))
 		return false;
 	name_site(site, sizeof(site), caller);
 	snprintf(line, sizeof(line), "%s %s\n", function, site);
 	if (log_file >= 0)
 		syscall(SYS_write, log_file, line, strlen(line));
-	if (strcmp(function, wanted_function) != 0)
-		return false;
 	if (during)
-		return strncmp(site, wanted_site, strlen(wanted_site)) == 0 &&
+		return begins_with(function, wanted_function) &&
+		       (strcmp(wanted_site, "any") == 0 ||
+			begins_with(site, wanted_site)) &&
 		       exists(during);
-	if (strcmp(site, wanted_site) != 0)
+	if (strcmp(function, wanted_function) != 0 || strcmp(site, wanted_site) != 0)
 		return false;
 	return ++count == wanted_nth && is_first();
 }
@@ -232,6 +238,20 @@ ssize_t write(int fd, const void *buf, size_t n)
 		n = 1;
 	return f > 0 ? -1 : real(fd, buf, n);
 }
+
+#define PWRITEV(name, offset) \
+	ssize_t name(int fd, const struct iovec *part, int n, offset at) \
+	{ \
+		REAL(ssize_t, #name, (int, const struct iovec *, int, offset)); \
+		const int f = fault("pwritev", CALLER); \
+\
+		if (f < 0) \
+			return syscall(SYS_pwrite64, fd, part[0].iov_base, 1, at); \
+		return f > 0 ? -1 : real(fd, part, n, at); \
+	}
+
+PWRITEV(pwritev, off_t)
+PWRITEV(pwritev64, off64_t)
 
 /* Only what adds a descriptor needs memory. */
 int epoll_ctl(int fd, int op, int of, struct epoll_event *e)

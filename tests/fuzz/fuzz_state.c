@@ -168,18 +168,21 @@ struct rows {
 	struct domain *domain;
 };
 
-static char path[64];
+static char path[64], wal[80], tail[80];
 
+/* With the first rows in a snapshot, if there are any, and the others after it. */
 static void write_rows(struct script *s, struct rows *rows)
 {
 	struct statefile_owner owner = {
 		.name = "vm", .domid = 5, .generation = 7, .boot = ""};
 	struct statefile file;
-	const size_t n = script_byte(s) % ROWS;
+	const size_t n = script_byte(s) % ROWS, first = script_byte(s) % ROWS;
 
 	close(open(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
 	fuzz_require(statefile_open(&file, path, &owner, STATEFILE_SYNC_PROCESS, true) ==
 		     STATEFILE_FINE);
+	fuzz_require(statefile_begin(&file));
+	statefile_begin_snapshot(&file);
 	for (rows->n = 0; rows->n < n; rows->n++) {
 		size_t len = choose_records(s, records, 8192);
 
@@ -188,17 +191,20 @@ static void write_rows(struct script *s, struct rows *rows)
 		rows->len[rows->n] = len;
 		rows->bytes[rows->n] = malloc(len);
 		memcpy(rows->bytes[rows->n], records, len);
-		fuzz_require(statefile_append(&file, records, len));
+		if (rows->n == first)
+			fuzz_require(statefile_use(&file));
+		fuzz_require(rows->n < first ? statefile_add(&file, records, len)
+					     : statefile_append(&file, records, len));
 	}
-	fuzz_require(statefile_end_wal(&file));
+	fuzz_require(n > first || statefile_end(&file));
 	statefile_close(&file);
 }
 
-/* Returns whether anything was changed. */
+/* Of the database or the tail. Returns whether anything was changed. */
 static bool damage(struct script *s)
 {
 	const unsigned times = script_byte(s) % 8;
-	const int fd = open(path, O_RDWR);
+	const int fd = open(script_byte(s) % 2 ? path : tail, O_RDWR);
 	struct stat st;
 	uint8_t byte;
 
@@ -215,7 +221,7 @@ static bool damage(struct script *s)
 	return times > 0;
 }
 
-/* Rows that are read are those that were written: there is a chain of checksums. */
+/* Rows that are read are those that were written: there are checksums. */
 static int take_row(const uint8_t *bytes, size_t len, void *context)
 {
 	struct rows *rows = context;
@@ -244,11 +250,11 @@ static void fuzz_file(struct script *s)
 	struct rows rows = {.n = 0};
 	enum statefile_result result;
 	struct domain d;
-	char wal[80];
 	bool damaged;
 
 	snprintf(path, sizeof(path), "/dev/shm/qdb-fuzz-%d", (int)getpid());
 	snprintf(wal, sizeof(wal), "%s-wal", path);
+	snprintf(tail, sizeof(tail), "%s-tail", path);
 	domain_init(&d, REPLICA_DOM0, 1);
 	rows.domain = &d;
 	write_rows(s, &rows);
@@ -265,6 +271,7 @@ static void fuzz_file(struct script *s)
 		free(rows.bytes[i]);
 	unlink(path);
 	unlink(wal);
+	unlink(tail);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -11,7 +11,7 @@ from harness import Case
 from qdb import OK, R_MULTIREAD, WRITE, pack
 
 ENTRIES = {f"/e/{i:02}": b"%d " % i * (i + 1) for i in range(24)}
-SUFFIXES = ("", "-wal", "-shm", "-journal")
+SUFFIXES = ("", "-tail", "-wal", "-shm", "-journal")
 
 
 class StateCase(Case):
@@ -79,7 +79,7 @@ class StateCase(Case):
         return [n.removeprefix(name) for n in self.files() if n.startswith(name + ".aside")]
 
     def save(self, to="saved"):
-        """A copy of the file and its log."""
+        """A copy of the file and what is beside it."""
         for suffix in SUFFIXES:
             if os.path.exists(self.state + suffix):
                 shutil.copy2(self.state + suffix, self.home / (to + suffix))
@@ -119,7 +119,7 @@ class StateCase(Case):
         self.assertRegex(daemon.output(), rf"the state \S+ {why}: it is moved to \S+{re.escape(suffix)}\n")
         after = self.files()
         name = os.path.basename(self.state)
-        for end in "", "-wal":
+        for end in "", "-tail", "-wal":
             if name + end in before:
                 self.assertEqual(after.get(name + suffix + end), before[name + end], end)
         if old:

@@ -174,7 +174,7 @@ class Restart(StateCase):
 
 
 class Removed(StateCase):
-    """Somebody removes the file, or its log, under the daemon."""
+    """Somebody removes the file, or what is beside it, under the daemon."""
 
     def check_written_anew(self, *suffixes):
         daemon = self.dom0()
@@ -191,17 +191,29 @@ class Removed(StateCase):
     def test_file(self):
         self.check_written_anew("")
 
-    def test_log(self):
-        self.check_written_anew("-wal")
+    def test_tail(self):
+        self.check_written_anew("-tail")
 
-    def test_both(self):
-        self.check_written_anew("", "-wal")
+    def test_all(self):
+        self.check_written_anew("", "-wal", "-tail")
+
+    def test_write_ahead_log(self):
+        """Nothing is in it that is needed."""
+        daemon = self.dom0()
+        entries = self.fill(daemon)
+        os.unlink(self.state + "-wal")
+        with daemon.connect() as c:
+            c.write("/then", "1")
+        daemon.kill()
+        daemon = self.dom0()
+        self.assert_same(self.entries(daemon), {**entries, "/then": b"1"})
+        self.assertEqual(self.aside(), [])
 
     def test_at_the_end(self):
         daemon = self.dom0()
         entries = self.fill(daemon)
         os.unlink(self.state)
-        os.unlink(self.state + "-wal")
+        os.unlink(self.state + "-tail")
         daemon.stop()
         self.assert_same(self.entries(self.dom0()), entries)
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
 A state file that cannot be written, or not be read for a moment: a full disk, a read-only
-directory, each system call of sqlite failing once. The daemon serves all the same. Whatever was
+directory, each system call of a commit failing once. The daemon serves all the same. Whatever was
 acknowledged is there after a crash, unless the log said before that it is not kept.
 """
 import collections
@@ -20,9 +20,11 @@ from states import StateCase
 FAULTS = os.environ.get("QUBESDB_FAULTS", "tests/faults/.libs/faults.so")
 ROOT = os.geteuid() == 0
 NOBODY = 65534
-LIBRARY = "libsqlite3"
+LIBRARY, DAEMON = "libsqlite3", "qubesdb-daemon"
+DAEMONS = "pwritev", "pread", "fdatasync", "ftruncate"
 SHORT = 0
 ERRORS = {
+    "pwritev": (errno.EIO, errno.ENOSPC, errno.EINTR, SHORT),
     "pwrite": (errno.EIO, errno.ENOSPC, errno.EINTR, SHORT),
     "write": (errno.EIO, errno.ENOSPC, errno.EINTR, SHORT),
     "pread": (errno.EIO, errno.EINTR, SHORT),
@@ -55,8 +57,8 @@ class Failing(StateCase):
             return collections.Counter(tuple(line.split()) for line in f)
 
     def failing(self, function, number, **options):
-        """A daemon for which these calls of sqlite fail while self.break_it() says so."""
-        return self.dom0(env=self.environment(QDB_FAULT=f"{function} {LIBRARY} 0 {number}",
+        """A daemon for which calls that begin so fail while self.break_it() says so."""
+        return self.dom0(env=self.environment(QDB_FAULT=f"{function} any 0 {number}",
                                               QDB_FAULT_WHILE=self.broken), **options)
 
     def break_it(self, broken=True):
@@ -83,12 +85,13 @@ def some(first, last):
 
 
 class OneCall(Failing):
-    """Each call that sqlite makes, failing in each way, one in each run."""
+    """Each call of sqlite or for the tail, failing in each way, one in each run."""
 
     def faults(self, before, after):
         for (function, site), n in sorted(after.items()):
             first = before.get((function, site), 0) + 1
-            if not site.startswith(LIBRARY) or n < first or function not in ERRORS:
+            ours = site.startswith(DAEMON) and function in DAEMONS
+            if not (ours or site.startswith(LIBRARY)) or n < first or function not in ERRORS:
                 continue
             for nth in some(first, n):
                 for number in ERRORS[function]:
@@ -100,10 +103,10 @@ class OneCall(Failing):
         return self.dom0(env=self.environment(QDB_FAULT=fault, QDB_FAULT_DONE=self.done), **options)
 
     def fill(self, daemon, entries=None):
-        """Until a snapshot was written, and the log moved into the file."""
+        """Until a snapshot was written, and moved into the file."""
         super().fill(daemon, entries)
         with daemon.connect() as c:
-            for i in range(90):
+            for i in range(220):
                 c.write(f"/much/{i % 20}", b"%d" % i * 700)
             return c.snapshot()
 
@@ -266,10 +269,10 @@ class ForAWhile(Failing):
         self.assertEqual(daemon.wait(), 0)
         self.assert_same(self.entries(after), entries)
 
-    def check_replaced_log(self, make):
-        """Somebody else may write to the directory, and has put something in the log's place."""
+    def check_replaced(self, suffix, make):
+        """Somebody else may write to the directory, and has put something in its place."""
         daemon, entries = self.break_with_changes()
-        victim, log = os.path.join(self.run_dir, "victim"), self.state + "-wal"
+        victim, log = os.path.join(self.run_dir, "victim"), self.state + suffix
         with open(victim, "wb") as f:
             f.write(b"precious")
         os.unlink(log)
@@ -283,13 +286,22 @@ class ForAWhile(Failing):
         self.check_all_there(entries)
 
     def test_log_becomes_a_symbolic_link(self):
-        self.check_replaced_log(os.symlink)
+        self.check_replaced("-wal", os.symlink)
 
     def test_log_becomes_a_hard_link(self):
-        self.check_replaced_log(os.link)
+        self.check_replaced("-wal", os.link)
 
     def test_log_becomes_a_fifo(self):
-        self.check_replaced_log(lambda victim, log: os.mkfifo(log))
+        self.check_replaced("-wal", lambda victim, log: os.mkfifo(log))
+
+    def test_tail_becomes_a_symbolic_link(self):
+        self.check_replaced("-tail", os.symlink)
+
+    def test_tail_becomes_a_hard_link(self):
+        self.check_replaced("-tail", os.link)
+
+    def test_tail_becomes_a_fifo(self):
+        self.check_replaced("-tail", lambda victim, tail: os.mkfifo(tail))
 
     def test_full_from_the_beginning(self):
         self.break_it()
@@ -300,6 +312,39 @@ class ForAWhile(Failing):
         self.wait_for(daemon, KEPT_AGAIN)
         daemon.kill()
         self.check_all_there(entries)
+        self.assertEqual(self.aside(), [])
+
+    def test_full_when_it_starts_again(self):
+        """What is there is served, and never set aside."""
+        daemon = self.dom0()
+        entries = self.fill(daemon)
+        daemon.stop()
+        self.break_it()
+        for _ in range(2):
+            daemon = self.failing("pwrite", errno.ENOSPC)
+            self.assert_same(self.entries(daemon), entries)
+            self.assertIn(NOT_KEPT, daemon.output())
+            daemon.stop()
+        daemon = self.failing("pwrite", errno.ENOSPC)
+        entries = self.check_serves(daemon, entries)
+        self.break_it(False)
+        self.wait_for(daemon, KEPT_AGAIN)
+        daemon.kill()
+        self.check_all_there(entries)
+        self.assertEqual(self.aside(), [])
+
+    def test_hand_over_when_full(self):
+        """The first one leaves its files as they are, and the next one goes on with them."""
+        daemon = self.failing("pwrite", errno.ENOSPC)
+        entries = self.fill(daemon)
+        self.break_it()
+        for _ in range(3):
+            after = self.failing("pwrite", errno.ENOSPC)
+            self.assertEqual(daemon.wait(), 0)
+            self.assert_same(self.entries(after), entries)
+            daemon = after
+        self.break_it(False)
+        self.check_serves(daemon, entries)
         self.assertEqual(self.aside(), [])
 
     def check_read_later(self, run_dir, entries, shut, reopen, **options):
@@ -325,7 +370,7 @@ class ForAWhile(Failing):
             entries = c.snapshot()
         reopen()
         self.wait_for(daemon, KEPT_AGAIN)
-        self.assertEqual(sorted(os.listdir(run_dir)), ["state", "state-wal"])
+        self.assertEqual(sorted(os.listdir(run_dir)), ["state", "state-tail", "state-wal"])
         daemon.kill()
         self.assert_same(start()[1], entries)
         self.assertFalse([n for n in os.listdir(self.run_dir) if n.startswith(".qdb")])
@@ -378,7 +423,7 @@ class ForAWhile(Failing):
             os.chmod(run_dir, 0o755)
             self.wait_for(daemon, KEPT_AGAIN)
             self.assertEqual(c.snapshot(), {"/a": b"1"})
-        self.assertEqual(sorted(os.listdir(run_dir)), ["state", "state-wal"])
+        self.assertEqual(sorted(os.listdir(run_dir)), ["state", "state-tail", "state-wal"])
         daemon.kill()
         daemon = self.dom0(options=[f"--state={run_dir}/state"], ready=False, notify=False,
                            prepare=become)

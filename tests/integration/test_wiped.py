@@ -155,8 +155,16 @@ class Link(Values):
 
 
 class State(Values):
+    def test_removed(self):
+        daemon = self.dom0()
+        with self.connect(daemon) as client:
+            client.write("/a", self.value(LONGEST))
+            self.check_there(daemon)
+            client.rm("/a")
+        self.check_gone(daemon)
+
     def test_what_sqlite_frees(self):
-        """Its cache of the file keeps some pages of the last changes, here others."""
+        """Snapshots have the value, and then others."""
         daemon = self.dom0()
         with self.connect(daemon) as client:
             for n in range(1, 20):
@@ -164,7 +172,7 @@ class State(Values):
                 for _ in range(n):
                     client.answer()
             self.check_there(daemon)
-            for _ in range(100):
+            for _ in range(200):
                 client.write("/a", "-" * LONGEST)
         self.check_gone(daemon)
 

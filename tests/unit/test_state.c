@@ -105,7 +105,7 @@ START_TEST(it_stays_for_the_next_daemon)
 {
 	begin();
 	set("/a");
-	ck_assert_str_eq(names(), "state state-wal ");
+	ck_assert_str_eq(names(), "state state-tail state-wal ");
 	state_close(&state);
 	ck_assert_str_eq(names(), "state ");
 	domain_free(&domain);
@@ -142,10 +142,12 @@ START_TEST(it_goes_from_where_another_has_put_it)
 	set("/a");
 	rename_in("state", "state.aside.3");
 	rename_in("state-wal", "state.aside.3-wal");
+	rename_in("state-tail", "state.aside.3-tail");
 	make("state");
 	make("state-wal");
+	make("state-tail");
 	state_remove(&state);
-	ck_assert_str_eq(names(), "state state-wal ");
+	ck_assert_str_eq(names(), "state state-tail state-wal ");
 }
 END_TEST
 
@@ -155,10 +157,14 @@ START_TEST(it_leaves_what_is_anothers)
 	set("/a");
 	rename_in("state", "elsewhere");
 	rename_in("state-wal", "elsewhere-wal");
+	rename_in("state-tail", "elsewhere-tail");
 	make("state");
 	make("state-wal");
+	make("state-tail");
 	state_remove(&state);
-	ck_assert_str_eq(names(), "elsewhere elsewhere-wal state state-wal ");
+	ck_assert_str_eq(names(),
+			 "elsewhere elsewhere-tail elsewhere-wal state state-tail "
+			 "state-wal ");
 }
 END_TEST
 
@@ -168,10 +174,14 @@ START_TEST(an_end_leaves_what_is_anothers)
 	set("/a");
 	rename_in("state", "elsewhere");
 	rename_in("state-wal", "elsewhere-wal");
+	rename_in("state-tail", "elsewhere-tail");
 	make("state");
 	make("state-wal");
+	make("state-tail");
 	state_close(&state);
-	ck_assert_str_eq(names(), "elsewhere elsewhere-wal state state-wal ");
+	ck_assert_str_eq(names(),
+			 "elsewhere elsewhere-tail elsewhere-wal state state-tail "
+			 "state-wal ");
 }
 END_TEST
 
@@ -180,11 +190,13 @@ START_TEST(one_that_was_set_aside_goes_too)
 	make("state");
 	make("state.aside.2");
 	make("state.aside.2-wal");
+	make("state.aside.2-tail");
 	make("state.aside.4-wal");
 	begin();
 	set("/a");
-	ck_assert_str_eq(names(), "state state-wal state.aside state.aside.2 "
-				  "state.aside.2-wal state.aside.4-wal ");
+	ck_assert_str_eq(names(), "state state-tail state-wal state.aside "
+				  "state.aside.2 state.aside.2-tail state.aside.2-wal "
+				  "state.aside.4-wal ");
 	state_remove(&state);
 	ck_assert_str_eq(names(), "");
 }
@@ -274,7 +286,7 @@ START_TEST(one_that_goes_with_its_daemon_is_not_used)
 	close(ready[1]);
 	begin();
 	set("/a");
-	ck_assert_str_eq(names(), "state state-wal ");
+	ck_assert_str_eq(names(), "state state-tail state-wal ");
 	ck_assert_int_eq(waitpid(child, &status, 0), child);
 	ck_assert_int_eq(status, 0);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * State files that were cut, or of which a byte was changed. Reading one gives all rows,
- * or says that it cannot be used, and leaves it as it was. Only where a byte at the end
- * of the write-ahead log was changed one of the last commits may be missing: that is what
- * a crash in the middle of one looks like.
+ * or says that it cannot be used, and leaves it as it was. Only where a byte of the last
+ * piece in the tail was changed that may be missing: it is what a crash in the middle of
+ * a commit looks like.
  */
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -15,19 +15,27 @@
 
 #define ROWS 6
 #define BIG_ROW 4 /* on pages of its own */
-#define MOST_LOST 2
+#define FIRST_IN_TAIL 3
+#define MOST_LOST 1
 #define LAST_PAGES 8400
 #define GENERATION 0x1122334455667788u
 
-/* Of a log there is more, all zeros. */
+enum { DATABASE, WAL, TAIL, FILES };
+
+/* How the daemon has ended: killed, killed before a snapshot was moved into the database,
+ * or by itself. */
+enum ended { KILLED, UNDER_WAY, BY_ITSELF };
+
+/* Of a tail there is more, all zeros. */
 struct image {
 	uint8_t bytes[256 * 1024];
 	size_t used;
 	size_t len;
 };
 
-static char path[2][80]; /* of the file and its log */
-static struct image whole[2], changed[2];
+static char path[FILES][80];
+static struct image whole[FILES], changed[FILES];
+static struct image left; /* a tail that is not needed any more */
 static unsigned rows_read;
 static struct statefile_owner owner;
 
@@ -53,11 +61,30 @@ static int take_row(const uint8_t *bytes, size_t len, void *context)
 	return 0;
 }
 
+static int count_piece(const uint8_t *bytes, size_t len, void *context)
+{
+	unsigned *n = context;
+
+	(void)bytes, (void)len;
+	++*n;
+	return 0;
+}
+
 static void append(struct statefile *f, unsigned number)
 {
 	uint8_t row[16384];
 
 	ck_assert(statefile_append(f, row, make_row(number, row)));
+}
+
+static void begin_snapshot(struct statefile *f, unsigned rows)
+{
+	uint8_t row[16384];
+
+	ck_assert(statefile_begin(f));
+	statefile_begin_snapshot(f);
+	for (unsigned i = 0; i < rows; i++)
+		ck_assert(statefile_add(f, row, make_row(i, row)));
 }
 
 /* ---- images ---- */
@@ -85,7 +112,7 @@ static void store(const struct image *from, const char *name)
 	int fd;
 
 	unlink(name);
-	if (from->len == 0 && name == path[1])
+	if (from->len == 0 && name != path[DATABASE])
 		return;
 	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	ck_assert_int_eq(write(fd, from->bytes, from->used), (ssize_t)from->used);
@@ -95,17 +122,17 @@ static void store(const struct image *from, const char *name)
 
 static void setup(void)
 {
-	static const char *const names[] = {"", "-wal"};
+	static const char *const names[] = {"", "-wal", "-tail"};
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < FILES; i++)
 		snprintf(path[i], sizeof(path[i]), "/dev/shm/qdb-state-%d%s",
 			 (int)getpid(), names[i]);
 }
 
 static void teardown(void)
 {
-	unlink(path[0]);
-	unlink(path[1]);
+	for (int i = 0; i < FILES; i++)
+		unlink(path[i]);
 }
 
 static enum statefile_result open_it(struct statefile *f, bool create)
@@ -114,19 +141,40 @@ static enum statefile_result open_it(struct statefile *f, bool create)
 	return statefile_open(f, path[0], &owner, STATEFILE_SYNC_PROCESS, create);
 }
 
-/* As a daemon leaves it: one that was killed, or one that has ended. */
-static void make(bool killed)
+static void load_all(void)
 {
+	for (int i = 0; i < FILES; i++)
+		load(&whole[i], path[i]);
+}
+
+static void end(struct statefile *f)
+{
+	begin_snapshot(f, ROWS);
+	ck_assert(statefile_end(f));
+	load(&left, path[TAIL]);
+	unlink(path[WAL]);
+	unlink(path[TAIL]);
+	load_all();
+}
+
+/* Half of the rows come with a snapshot, half after it. */
+static void make(enum ended how)
+{
+	static struct image before;
 	struct statefile f;
 
-	close(open(path[0], O_RDWR | O_CREAT | O_TRUNC, 0600));
+	close(open(path[DATABASE], O_RDWR | O_CREAT | O_TRUNC, 0600));
 	ck_assert_int_eq(open_it(&f, true), STATEFILE_FINE);
-	for (unsigned i = 0; i < ROWS; i++)
+	load(&before, path[DATABASE]);
+	begin_snapshot(&f, FIRST_IN_TAIL);
+	ck_assert(statefile_use(&f));
+	for (unsigned i = FIRST_IN_TAIL; i < ROWS; i++)
 		append(&f, i);
-	if (!killed)
-		ck_assert(statefile_end_wal(&f));
-	for (int i = 0; i < 2; i++)
-		load(&whole[i], path[i]);
+	load_all();
+	if (how == UNDER_WAY)
+		whole[DATABASE] = before;
+	if (how == BY_ITSELF)
+		end(&f);
 	statefile_close(&f);
 }
 
@@ -136,7 +184,7 @@ static void assert_unchanged(size_t at)
 {
 	static struct image now;
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < FILES; i++) {
 		load(&now, path[i]);
 		ck_assert_msg(now.len == changed[i].len &&
 				      memcmp(now.bytes, changed[i].bytes, now.used) == 0,
@@ -150,7 +198,7 @@ static int open_changed(size_t at)
 	enum statefile_result result;
 	struct statefile f;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < FILES; i++)
 		store(&changed[i], path[i]);
 	rows_read = 0;
 	result = open_it(&f, false);
@@ -168,7 +216,7 @@ static int open_changed(size_t at)
 
 static void restore(void)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < FILES; i++) {
 		changed[i] = whole[i];
 	}
 }
@@ -210,24 +258,50 @@ START_TEST(any_byte_of_a_closed_file)
 	static const uint8_t bits[] = {0xff, 0x01, 0x80, 0x03};
 	struct outcomes o;
 
-	make(false);
-	ck_assert_uint_eq(whole[1].len, 0);
-	o = flip_all(0, bits[_i], _i == 0 ? 1 : 11);
+	make(BY_ITSELF);
+	ck_assert_uint_eq(whole[WAL].len + whole[TAIL].len, 0);
+	o = flip_all(DATABASE, bits[_i], _i == 0 ? 1 : 11);
 	ck_assert_uint_eq(o.earlier, 0);
 	ck_assert_uint_gt(o.refused, 0);
 }
 END_TEST
 
+START_TEST(any_byte_of_a_tail)
+{
+	static const uint8_t bits[] = {0xff, 0x01, 0x80, 0x10};
+	struct outcomes o;
+
+	make(KILLED);
+	o = flip_all(TAIL, bits[_i], _i == 0 ? 3 : 13);
+	ck_assert_uint_gt(o.refused, 0);
+	ck_assert_uint_gt(o.earlier, 0);
+}
+END_TEST
+
+START_TEST(any_byte_of_a_file_with_a_tail)
+{
+	struct outcomes o;
+
+	make(KILLED);
+	o = flip_all(DATABASE, 0x10, 7);
+	ck_assert_uint_eq(o.earlier, 0);
+}
+END_TEST
+
+/* The database has all that the write-ahead log has, or the tail tells that it has not.
+ */
 START_TEST(any_byte_of_a_log)
 {
 	struct outcomes o;
 
-	make(true);
-	ck_assert_uint_gt(whole[1].len, 0);
-	o = flip_all(1, 0x10, 5);
-	ck_assert_uint_gt(o.refused + o.earlier, 0);
-	o = flip_all(0, 0x10, 5);
+	make(KILLED);
+	ck_assert_uint_gt(whole[WAL].len, 0);
+	o = flip_all(WAL, 0x10, 9);
+	ck_assert_uint_eq(o.earlier + o.refused, 0);
+	make(UNDER_WAY);
+	o = flip_all(WAL, 0x10, 9);
 	ck_assert_uint_eq(o.earlier, 0);
+	ck_assert_uint_gt(o.refused, 0);
 }
 END_TEST
 
@@ -243,51 +317,153 @@ static size_t next_cut(size_t len, size_t end)
 	return len + LAST_PAGES < end ? len + 101 : len + 1;
 }
 
-START_TEST(a_file_cut_anywhere)
+static struct outcomes cut_all(int file)
 {
 	struct outcomes o = {0};
 
-	make(false);
-	for (size_t len = 1; len < whole[0].len; len = next_cut(len, whole[0].len)) {
+	for (size_t len = file == DATABASE; len < whole[file].used;
+	     len = next_cut(len, whole[file].used)) {
 		restore();
-		cut(&changed[0], len);
+		cut(&changed[file], len);
 		count(&o, open_changed(len));
 	}
 	ck_assert_uint_eq(o.earlier, 0);
+	return o;
+}
+
+START_TEST(a_file_cut_anywhere)
+{
+	struct outcomes o;
+
+	make(BY_ITSELF);
+	o = cut_all(DATABASE);
 	ck_assert_uint_gt(o.refused, 0);
+}
+END_TEST
+
+START_TEST(a_tail_cut_anywhere)
+{
+	struct outcomes o;
+
+	make(KILLED);
+	o = cut_all(TAIL);
+	ck_assert_uint_eq(o.whole, 0);
+	for (size_t len = whole[TAIL].used; len < whole[TAIL].len; len += 499) {
+		restore();
+		cut(&changed[TAIL], len);
+		ck_assert_int_eq(open_changed(len), -1);
+	}
+	restore();
+	changed[TAIL].used = 0;
+	ck_assert_int_eq(open_changed(0), -1);
 }
 END_TEST
 
 START_TEST(a_log_cut_anywhere)
 {
-	make(true);
-	for (size_t len = 0; len < whole[1].used; len = next_cut(len, whole[1].used)) {
-		restore();
-		cut(&changed[1], len);
-		ck_assert_int_eq(open_changed(len), -1);
-	}
-	for (size_t len = whole[1].used; len < whole[1].len; len += 4099) {
-		restore();
-		cut(&changed[1], len);
-		ck_assert_int_eq(open_changed(len), -1);
-	}
-	restore();
-	cut(&changed[1], whole[1].len - 1);
-	ck_assert_int_eq(open_changed(changed[1].len), -1);
+	struct outcomes o;
+
+	make(KILLED);
+	o = cut_all(WAL);
+	ck_assert_uint_eq(o.refused, 0);
+	make(UNDER_WAY);
+	o = cut_all(WAL);
+	ck_assert_uint_gt(o.refused, 0);
 }
 END_TEST
 
-/* Between two steps of beginning and ending the log, as a crash leaves it. */
-START_TEST(a_log_that_is_not_needed)
+/* Its last piece ends where the next step in size would begin, or close to it. */
+START_TEST(a_tail_of_any_length)
 {
-	make(false);
+	static uint8_t big[16384];
+	struct statefile f;
+	unsigned n;
+
+	make(KILLED);
+	for (size_t len = 65536 - 64; len <= 65536 + 64; len += 8) {
+		restore();
+		for (int i = 0; i < FILES; i++)
+			store(&changed[i], path[i]);
+		ck_assert_int_eq(open_it(&f, false), STATEFILE_FINE);
+		rows_read = 0;
+		ck_assert_int_eq(statefile_read(&f, take_row, NULL), STATEFILE_FINE);
+		ck_assert(statefile_go_on(&f));
+		n = 0;
+		while (statefile_appended(&f) < len) {
+			const size_t room = len - statefile_appended(&f);
+
+			ck_assert(statefile_append(
+				&f, big, room > sizeof(big) + 16 ? sizeof(big) : room));
+			n++;
+		}
+		statefile_close(&f);
+		ck_assert_int_eq(open_it(&f, false), STATEFILE_FINE);
+		rows_read = 0;
+		ck_assert_int_eq(statefile_read(&f, count_piece, &rows_read),
+				 STATEFILE_FINE);
+		ck_assert_uint_eq(rows_read, ROWS + n);
+		statefile_close(&f);
+	}
+}
+END_TEST
+
+/* Between two steps of beginning and ending, as a crash leaves it. */
+START_TEST(what_is_not_needed)
+{
+	make(BY_ITSELF);
 	restore();
 	ck_assert_int_eq(open_changed(0), ROWS);
-	changed[1].len = 1000000; /* of zeros */
+	changed[WAL].len = 1000000; /* of zeros */
 	ck_assert_int_eq(open_changed(0), ROWS);
-	make(true);
+	changed[TAIL].len = 65536;
+	ck_assert_int_eq(open_changed(0), ROWS);
+	changed[TAIL] = left;
+	ck_assert_int_eq(open_changed(0), ROWS);
+	make(KILLED);
 	restore();
-	changed[1].used = 0;
+	cut(&changed[WAL], 0);
+	ck_assert_int_eq(open_changed(0), ROWS);
+	cut(&changed[TAIL], 0);
+	ck_assert_int_eq(open_changed(0), -1);
+}
+END_TEST
+
+/* The tail of the epoch before is still there when a snapshot is in use already. */
+START_TEST(a_snapshot_whose_epoch_has_not_begun)
+{
+	static struct image before;
+	struct statefile f;
+
+	make(KILLED);
+	before = whole[TAIL];
+	for (int i = 0; i < FILES; i++)
+		store(&whole[i], path[i]);
+	ck_assert_int_eq(open_it(&f, false), STATEFILE_FINE);
+	rows_read = 0;
+	ck_assert_int_eq(statefile_read(&f, take_row, NULL), STATEFILE_FINE);
+	ck_assert(statefile_go_on(&f));
+	begin_snapshot(&f, ROWS);
+	ck_assert(statefile_use(&f));
+	load_all();
+	statefile_close(&f);
+	restore();
+	changed[TAIL] = before;
+	ck_assert_int_eq(open_changed(0), ROWS);
+	restore();
+	ck_assert_int_eq(open_changed(0), ROWS);
+}
+END_TEST
+
+/* Some other state's, of the same domain: an older copy of the file, say. */
+START_TEST(a_tail_of_another_state)
+{
+	static struct image another;
+
+	make(KILLED);
+	another = whole[TAIL];
+	make(KILLED);
+	restore();
+	changed[TAIL] = another;
 	ck_assert_int_eq(open_changed(0), -1);
 }
 END_TEST
@@ -297,14 +473,17 @@ START_TEST(a_log_that_others_have_moved_into_the_file)
 {
 	sqlite3 *db;
 
-	make(true);
+	make(UNDER_WAY);
+	for (int i = 0; i < FILES; i++)
+		store(&whole[i], path[i]);
 	ck_assert_int_eq(sqlite3_open(path[0], &db), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(db, "SELECT * FROM owner", NULL, NULL, NULL),
 			 SQLITE_OK);
 	sqlite3_close(db);
-	load(&changed[0], path[0]);
-	load(&changed[1], path[1]);
-	ck_assert_uint_eq(changed[1].len, 0);
+	load(&changed[DATABASE], path[DATABASE]);
+	load(&changed[WAL], path[WAL]);
+	changed[TAIL] = whole[TAIL];
+	ck_assert_uint_eq(changed[WAL].len, 0);
 	ck_assert_int_eq(open_changed(0), ROWS);
 }
 END_TEST
@@ -318,7 +497,7 @@ static void run_sql(const char *sql)
 	sqlite3_close(db);
 }
 
-/* Each is as it was written once. The rows of the first log are 1, 3, 5 and 7. */
+/* Each is as it was written once. The rows of the log are 1, 3, 5 and 7. */
 START_TEST(a_block_in_the_place_of_another)
 {
 	static const char *const changes[] = {
@@ -330,7 +509,7 @@ START_TEST(a_block_in_the_place_of_another)
 		"DELETE FROM blocks WHERE number = 3",
 	};
 
-	make(false);
+	make(BY_ITSELF);
 	restore();
 	store(&changed[0], path[0]);
 	run_sql(changes[_i]);
@@ -343,11 +522,17 @@ static void fill(TCase *t)
 {
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, any_byte_of_a_closed_file, 0, 4);
+	tcase_add_loop_test(t, any_byte_of_a_tail, 0, 4);
+	tcase_add_test(t, any_byte_of_a_file_with_a_tail);
 	tcase_add_test(t, any_byte_of_a_log);
 	tcase_add_loop_test(t, a_block_in_the_place_of_another, 0, 4);
 	tcase_add_test(t, a_file_cut_anywhere);
+	tcase_add_test(t, a_tail_cut_anywhere);
 	tcase_add_test(t, a_log_cut_anywhere);
-	tcase_add_test(t, a_log_that_is_not_needed);
+	tcase_add_test(t, a_tail_of_any_length);
+	tcase_add_test(t, what_is_not_needed);
+	tcase_add_test(t, a_snapshot_whose_epoch_has_not_begun);
+	tcase_add_test(t, a_tail_of_another_state);
 	tcase_add_test(t, a_log_that_others_have_moved_into_the_file);
 }
 
