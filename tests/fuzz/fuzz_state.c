@@ -210,7 +210,9 @@ static bool damage(struct script *s)
 
 	fuzz_require(fd >= 0 && fstat(fd, &st) == 0);
 	for (unsigned i = 0; i < times; i++) {
-		const unsigned at = script_word(s) % (unsigned)st.st_size;
+		const off_t most =
+			script_byte(s) % 2 ? MIN(st.st_size, 4096) : st.st_size;
+		const unsigned at = script_word(s) % (unsigned)most;
 
 		byte = (uint8_t)script_byte(s);
 		fuzz_require(pwrite(fd, &byte, 1, at) == 1);
