@@ -146,6 +146,13 @@ static bool is_cut(const struct statetail *t, off_t at, const struct header *h)
 	return h->len > STATELOG_MAX_PIECE || end_of(at, h->len) + HEADER > t->size;
 }
 
+static void free_piece(uint8_t *bytes, size_t len)
+{
+	if (bytes)
+		explicit_bzero(bytes, len);
+	free(bytes);
+}
+
 /*
  * The bytes of a piece of this epoch, to be freed by free_piece(), or NULL in *bytes if
  * they are not those that were written. 0 or a negative errno.
@@ -161,17 +168,9 @@ static int read_piece(const struct statetail *t, off_t at, const struct header *
 	r = read_at(t, at + HEADER, *bytes, h->len);
 	if (r == 0 && h->sum == sum_of(seed, at, *bytes, h->len))
 		return 0;
-	explicit_bzero(*bytes, h->len);
-	free(*bytes);
+	free_piece(*bytes, h->len);
 	*bytes = NULL;
 	return r;
-}
-
-static void free_piece(uint8_t *bytes, size_t len)
-{
-	if (bytes)
-		explicit_bzero(bytes, len);
-	free(bytes);
 }
 
 /* Whether there is a valid piece: 1, 0, or a negative errno. */
@@ -240,7 +239,7 @@ static bool is_blank(const uint8_t *header)
 
 /*
  * Of this epoch, whose first piece is empty: 1. Of the one before: 0, the daemon was
- * killed between the snapshot and the beginning of the epoch.
+ * killed between the snapshot and the beginning of the epoch; or as it made the file.
  */
 static int has_begun(const struct statetail *t, uint64_t epoch, bool blank)
 {
@@ -248,10 +247,10 @@ static int has_begun(const struct statetail *t, uint64_t epoch, bool blank)
 	struct header h;
 	int r = read_at(t, 0, header, sizeof(header));
 
+	if (blank && (t->size == 0 || (r == 0 && is_blank(header))))
+		return 0;
 	if (r < 0 || t->size % STEP != 0)
 		return r < 0 ? r : -EBADMSG;
-	if (blank && is_blank(header))
-		return 0;
 	h = decode(header);
 	if (h.len != 0)
 		return -EBADMSG;
