@@ -119,7 +119,7 @@ begin_attack() {
 	echo $! >/tmp/hostile.pid
 	{
 		await_line 500 /tmp/hostile work=
-		report "$1" "$(cat /tmp/hostile)"
+		report "$1" "$(grep work= /tmp/hostile)"
 	} >/dev/null 2>&1 </dev/null &
 }
 
