@@ -45,7 +45,7 @@ struct state {
 	struct statefile file;
 	bool is_open;
 	bool is_failing;  /* the file does not have everything */
-	bool is_copy;     /* the entries are those of a copy of the file */
+	bool is_copy;     /* the entries are those of the file, or of a copy of it */
 	bool is_current;  /* of which nothing has changed since */
 	bool is_anothers; /* a daemon of another name has the file */
 	bool is_given_up; /* for a signal, before there was one */

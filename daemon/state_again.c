@@ -2,8 +2,8 @@
 /*
  * A state begins again when the domain has entries already, and the file has none of them
  * or not all: it is emptied and written anew, since it is out of date and may be what
- * fills the disk. Only one that was read as a copy (state_copy.h) is not to be lost
- * before the entries are in it again.
+ * fills the disk. Only one that could be read and not written to, by itself or as a copy
+ * (state_copy.h), is not to be lost before the entries are in it again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -98,7 +98,7 @@ static bool claim_again(struct state *s)
 	       state_is_at_path(s) && !aside_reason_beside(s->path, false);
 }
 
-/* The file that was copied; it is not to be lost before the entries are in it again. */
+/* The file that was read; it is not to be lost before the entries are in it again. */
 static bool open_again(struct state *s)
 {
 	struct statefile_owner owner = s->owner;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/aside.h"
+#include "daemon/state_open.h"
 
 static bool copy_bytes(int from, int to)
 {
@@ -62,11 +63,10 @@ bool state_copy_make(int fd, const char *path, const char *copy)
 
 void state_copy_remove(const char *copy)
 {
-	static const char *const suffixes[] = {"", WAL_SUFFIX, "-shm", TAIL_SUFFIX};
 	char name[PATH_MAX];
 
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-		snprintf(name, sizeof(name), "%s%s", copy, suffixes[i]);
+	for (int i = 0; i < STATE_FILES; i++) {
+		snprintf(name, sizeof(name), "%s%s", copy, state_suffixes[i]);
 		unlink(name);
 	}
 }

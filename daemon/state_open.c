@@ -45,6 +45,13 @@
 #define LOADS 6
 #define FIRST_PAUSE_MS 50
 
+const char *const state_suffixes[STATE_FILES] = {
+	[STATE_DATABASE] = "",
+	[STATE_WAL] = WAL_SUFFIX,
+	[STATE_INDEX] = "-shm",
+	[STATE_TAIL] = TAIL_SUFFIX,
+};
+
 void state_forget(struct state *s)
 {
 	if (s->is_open)
@@ -158,12 +165,10 @@ static bool claim_file(struct state *s)
 
 void state_adopt(struct state *s)
 {
-	static const char *const suffixes[STATE_FILES] = {"", WAL_SUFFIX, "-shm",
-							  TAIL_SUFFIX};
 	char name[PATH_MAX];
 
 	for (int i = 0; i < STATE_FILES; i++) {
-		snprintf(name, sizeof(name), "%s%s", s->path, suffixes[i]);
+		snprintf(name, sizeof(name), "%s%s", s->path, state_suffixes[i]);
 		installed_forget(&s->installed[i]);
 		installed_adopt(&s->installed[i], name);
 	}

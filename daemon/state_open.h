@@ -27,6 +27,9 @@ void state_forget(struct state *s);
 /* Says, for the next daemon, that the file lacks changes, or has them all. */
 bool state_mark(struct state *s, bool out_of_date);
 
+/* What a path is followed by in the names of a state's files. */
+extern const char *const state_suffixes[STATE_FILES];
+
 /* Between state_open.c and state_again.c. */
 bool state_set_aside(struct state *s, const char *why);
 bool state_is_there(const struct state *s);

@@ -100,7 +100,7 @@ bool statefile_go_on(struct statefile *f);
 /* Commits a piece of 1 to STATELOG_MAX_PIECE bytes. */
 bool statefile_append(struct statefile *f, const uint8_t *bytes, size_t len);
 
-/* The bytes of all pieces since the snapshot. */
+/* How long the tail is by now, in bytes. */
 size_t statefile_appended(const struct statefile *f);
 
 /*

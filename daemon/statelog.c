@@ -50,16 +50,11 @@ void statelog_begin(struct statelog *l, uint64_t seed)
 
 size_t statelog_fill(struct statelog *l, const uint8_t *bytes, size_t len)
 {
-	const size_t n = MIN(len, statelog_room(l));
+	const size_t n = MIN(len, ROOM - l->used);
 
 	memcpy(l->block + HEADER + l->used, bytes, n);
 	l->used += (uint32_t)n;
 	return n;
-}
-
-size_t statelog_room(const struct statelog *l)
-{
-	return ROOM - l->used;
 }
 
 bool statelog_is_full(const struct statelog *l)

@@ -40,10 +40,9 @@ void statelog_begin(struct statelog *l, uint64_t seed);
 
 /*
  * Takes as much as fits of `len` bytes at `bytes` into the block, and returns how much;
- * less than `len` only if the block is full then. statelog_room() tells how much fits.
+ * less than `len` only if the block is full then.
  */
 size_t statelog_fill(struct statelog *l, const uint8_t *bytes, size_t len);
-size_t statelog_room(const struct statelog *l);
 bool statelog_is_full(const struct statelog *l);
 
 /* How many bytes there are in all blocks so far. */

@@ -63,15 +63,17 @@ static int open_file(struct statetail *t, const char *path, int flags)
 	t->fd = open(name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0600);
 	if (t->fd < 0)
 		return -errno;
-	if (fstat(t->fd, &there) < 0)
-		r = -errno;
-	else if (!aside_is_ordinary(t->fd))
+	if (!aside_is_ordinary(t->fd))
 		r = -EPERM;
+	else if (fstat(t->fd, &there) < 0)
+		r = -errno;
+	if (r < 0) {
+		statetail_close(t);
+		return r;
+	}
 	t->size = there.st_size;
 	t->at = 0;
-	if (r < 0)
-		statetail_close(t);
-	return r;
+	return 0;
 }
 
 int statetail_open(struct statetail *t, const char *path)

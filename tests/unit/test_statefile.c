@@ -373,7 +373,19 @@ START_TEST(a_log_cut_anywhere)
 }
 END_TEST
 
-/* Its last piece ends where the next step in size would begin, or close to it. */
+/* What make() has left, so that it can be written to. */
+static void go_on(struct statefile *f)
+{
+	for (int i = 0; i < FILES; i++)
+		store(&whole[i], path[i]);
+	ck_assert_int_eq(open_it(f, false), STATEFILE_FINE);
+	rows_read = 0;
+	ck_assert_int_eq(statefile_read(f, take_row, NULL), STATEFILE_FINE);
+	ck_assert(statefile_go_on(f));
+}
+
+/* Its last piece ends where the next step in size would begin, or close to it; and then
+ * it is cut there. */
 START_TEST(a_tail_of_any_length)
 {
 	static uint8_t big[16384];
@@ -382,13 +394,7 @@ START_TEST(a_tail_of_any_length)
 
 	make(KILLED);
 	for (size_t len = 65536 - 64; len <= 65536 + 64; len += 8) {
-		restore();
-		for (int i = 0; i < FILES; i++)
-			store(&changed[i], path[i]);
-		ck_assert_int_eq(open_it(&f, false), STATEFILE_FINE);
-		rows_read = 0;
-		ck_assert_int_eq(statefile_read(&f, take_row, NULL), STATEFILE_FINE);
-		ck_assert(statefile_go_on(&f));
+		go_on(&f);
 		n = 0;
 		while (statefile_appended(&f) < len) {
 			const size_t room = len - statefile_appended(&f);
@@ -403,6 +409,12 @@ START_TEST(a_tail_of_any_length)
 		ck_assert_int_eq(statefile_read(&f, count_piece, &rows_read),
 				 STATEFILE_FINE);
 		ck_assert_uint_eq(rows_read, ROWS + n);
+		ck_assert(statefile_go_on(&f) && statefile_append(&f, big, sizeof(big)));
+		statefile_close(&f);
+		ck_assert_int_eq(truncate(path[TAIL], 65536), 0);
+		ck_assert_int_eq(open_it(&f, false), STATEFILE_FINE);
+		ck_assert_int_eq(statefile_read(&f, count_piece, &rows_read),
+				 STATEFILE_DAMAGED);
 		statefile_close(&f);
 	}
 }
@@ -440,12 +452,7 @@ START_TEST(a_snapshot_whose_epoch_has_not_begun)
 
 	make(KILLED);
 	before = whole[TAIL];
-	for (int i = 0; i < FILES; i++)
-		store(&whole[i], path[i]);
-	ck_assert_int_eq(open_it(&f, false), STATEFILE_FINE);
-	rows_read = 0;
-	ck_assert_int_eq(statefile_read(&f, take_row, NULL), STATEFILE_FINE);
-	ck_assert(statefile_go_on(&f));
+	go_on(&f);
 	begin_snapshot(&f, ROWS);
 	ck_assert(statefile_use(&f));
 	load_all();
